@@ -1,0 +1,85 @@
+"""A strict reader of one payload."""
+
+from types import TracebackType
+from typing import Self
+
+from protocols import medfloat
+from protocols.errors import DecodeError, Fault
+from protocols.medfloat import Number
+
+
+class Cursor:
+    """Reads fields in order, little-endian; none may be cut short.
+
+    Leaving the ``with`` block checks that no bytes remain. A GATT value may
+    grow fields behind those that we know: there `rest` takes what remains.
+
+    Raises:
+        DecodeError: On a field that is cut short, and on bytes left over.
+    """
+
+    def __init__(self, what: str, data: bytes) -> None:
+        self._what, self._data, self._at = what, bytes(data), 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None and self._at < len(self._data):
+            left = len(self._data) - self._at
+            raise self.error("end", f"expected, {left} bytes left over")
+
+    def error(
+        self,
+        field: str,
+        problem: str,
+        fault: Fault = Fault.BAD_LENGTH,
+        *,
+        size: int = 0,
+    ) -> DecodeError:
+        """Describe ``problem`` with the ``field`` of ``size`` bytes just read."""
+        return DecodeError(
+            self._what, field, problem, self._data, self._at - size, fault
+        )
+
+    def take(self, size: int, field: str) -> bytes:
+        """Return the next ``size`` bytes."""
+        chunk = self._data[self._at : self._at + size]
+        if len(chunk) < size:
+            problem = f"needs {size} bytes, {len(chunk)} remain"
+            raise self.error(field, problem, Fault.TRUNCATED)
+        self._at += size
+        return chunk
+
+    def rest(self) -> bytes:
+        """Return all bytes that remain, which may be none."""
+        return self.take(len(self._data) - self._at, "rest")
+
+    def u8(self, field: str) -> int:
+        """Return the next byte."""
+        return self.take(1, field)[0]
+
+    def u16(self, field: str) -> int:
+        """Return the next two bytes, unsigned."""
+        return int.from_bytes(self.take(2, field), "little")
+
+    def s16(self, field: str) -> int:
+        """Return the next two bytes, two's complement."""
+        return int.from_bytes(self.take(2, field), "little", signed=True)
+
+    def u32(self, field: str) -> int:
+        """Return the next four bytes, unsigned."""
+        return int.from_bytes(self.take(4, field), "little")
+
+    def sfloat(self, field: str) -> Number:
+        """Return the next two bytes as an SFLOAT."""
+        return medfloat.sfloat(self.u16(field))
+
+    def float32(self, field: str) -> Number:
+        """Return the next four bytes as a FLOAT."""
+        return medfloat.float32(self.u32(field))

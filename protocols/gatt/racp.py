@@ -1,0 +1,366 @@
+"""Record Access Control Point: asks a device for its stored records.
+
+Source: Bluetooth SIG, Glucose Service 1.0.1, §3.4; Glucose Profile 1.0.1,
+§5.5; GATT Specification Supplement, Record Access Control Point.
+
+    op code u8 | operator u8 | operand
+
+    operand of a request   filter type u8, then one value, or minimum and maximum
+    operand of a count     u16 (u8 and u32 are met in the field)
+    operand of a response  request's op code u8, response value u8
+
+`Download` is the dialogue that fetches what is new and proves it complete:
+"success" alone does not, for notifications get lost on the way.
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from enum import IntEnum
+from uuid import UUID
+
+from protocols.cursor import Cursor
+from protocols.errors import Fault
+from protocols.gatt.time import date_time
+from protocols.gatt.uuid import sig
+from protocols.kinds import PayloadKind, Shown
+
+RECORD_ACCESS_CONTROL_POINT: UUID = sig(0x2A52)
+
+PROCEDURE_TIMEOUT_S = 30.0  # Glucose Profile 1.0.1, §5.5: from the last record
+_FILTER_TIME = 2
+
+
+class OpCode(IntEnum):
+    """What a message asks or answers; the last two are Omron's."""
+
+    REPORT_STORED_RECORDS = 1
+    DELETE_STORED_RECORDS = 2
+    ABORT_OPERATION = 3
+    REPORT_NUMBER_OF_STORED_RECORDS = 4
+    NUMBER_OF_STORED_RECORDS_RESPONSE = 5
+    RESPONSE_CODE = 6
+    COMBINED_REPORT = 7
+    COMBINED_REPORT_RESPONSE = 8
+    REPORT_SEQUENCE_OF_LATEST_RECORD = 0x10
+    SEQUENCE_OF_LATEST_RECORD_RESPONSE = 0x11
+
+
+class Operator(IntEnum):
+    """Which records a request means."""
+
+    NULL = 0
+    ALL_RECORDS = 1
+    LESS_OR_EQUAL = 2
+    GREATER_OR_EQUAL = 3
+    WITHIN_RANGE = 4
+    FIRST_RECORD = 5
+    LAST_RECORD = 6
+
+
+class Value(IntEnum):
+    """What became of a request."""
+
+    SUCCESS = 1
+    OP_CODE_NOT_SUPPORTED = 2
+    INVALID_OPERATOR = 3
+    OPERATOR_NOT_SUPPORTED = 4
+    INVALID_OPERAND = 5
+    NO_RECORDS_FOUND = 6
+    ABORT_UNSUCCESSFUL = 7
+    PROCEDURE_NOT_COMPLETED = 8
+    OPERAND_NOT_SUPPORTED = 9
+    SERVER_BUSY = 10
+
+
+_COUNTS = (
+    OpCode.NUMBER_OF_STORED_RECORDS_RESPONSE,
+    OpCode.COMBINED_REPORT_RESPONSE,
+    OpCode.SEQUENCE_OF_LATEST_RECORD_RESPONSE,
+)
+# The device does not know the filter: ask for everything instead.
+_NO_FILTER = (
+    Value.INVALID_OPERATOR,
+    Value.OP_CODE_NOT_SUPPORTED,
+    Value.OPERATOR_NOT_SUPPORTED,
+    Value.INVALID_OPERAND,
+    Value.OPERAND_NOT_SUPPORTED,
+)
+
+
+_REPORT = OpCode.REPORT_STORED_RECORDS
+_NUMBER = OpCode.REPORT_NUMBER_OF_STORED_RECORDS
+_LAST_SEQUENCE = 0xFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Ask for records, or for their number, by sequence number.
+
+    Attributes:
+        op_code: What to do.
+        operator: With which records.
+        sequence: 0 to 65535, where the operator compares with one value.
+    """
+
+    op_code: OpCode
+    operator: Operator
+    sequence: int | None = None
+
+    def encode(self) -> bytes:
+        """Return the bytes to write."""
+        head = bytes([self.op_code, self.operator])
+        if self.sequence is None:
+            return head
+        return head + b"\x01" + self.sequence.to_bytes(2, "little")
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many records there are that the request meant."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """How a procedure ended.
+
+    Attributes:
+        request: The op code that it answers.
+        value: One of `Value`, or a reserved code.
+    """
+
+    request: int
+    value: int
+
+
+_NOTHING_STORED = Response(_REPORT, Value.NO_RECORDS_FOUND)
+
+
+class Incomplete(Exception):
+    """The device holds records that did not arrive, however often asked for."""
+
+
+def decode_answer(payload: bytes) -> Count | Response:
+    """Read an indication of the control point.
+
+    Raises:
+        DecodeError: ``payload`` is cut short, or answers nothing.
+    """
+    with Cursor("Record Access Control Point", payload) as read:
+        op_code = read.u8("op code")
+        if op_code not in (*_COUNTS, OpCode.RESPONSE_CODE):
+            problem = f"{op_code:#04x} is not that of a response"
+            raise read.error("op code", problem, Fault.NOT_A_RESPONSE, size=1)
+        if (operator := read.u8("operator")) != Operator.NULL:
+            problem = f"of a response is {operator:#04x}, not 0"
+            raise read.error("operator", problem, Fault.BAD_FIELD, size=1)
+        if op_code != OpCode.RESPONSE_CODE:
+            return Count(_count(read))
+        answer = Response(read.u8("request op code"), read.u8("response value"))
+        read.rest()
+        return answer
+
+
+class Download:
+    """Fetches every record behind a mark, and proves that none is missing.
+
+    Send `request`; call `record` for every complete record that comes, and
+    `end` with the indication that ends the procedure; go on until `request`
+    is None. The device may repeat records that are known.
+
+    Args:
+        since: The sequence number up to which all is known; None is nothing.
+        attempts: How often to ask for records that did not arrive.
+
+    Attributes:
+        request: What to send next; None when all is here.
+        mark: The sequence number up to which all is here, to be the next
+            ``since``; it moves while records come.
+    """
+
+    def __init__(self, since: int | None, *, attempts: int = 3) -> None:
+        self.mark = since
+        self._attempts = attempts
+        self._received: set[int] = set()
+        self._last: int | None = None
+        self._steps = self._run(since)
+        self.request: Request | None = next(self._steps)
+
+    def record(self, sequence: int) -> None:
+        """Note a complete record."""
+        self._received.add(sequence)
+        self._last = sequence
+        while self.mark is not None and self.mark + 1 & 0xFFFF in self._received:
+            self.mark = self.mark + 1 & 0xFFFF
+
+    def end(self, end: Count | Response) -> None:
+        """Note that the procedure ended, and choose the next request.
+
+        Raises:
+            Incomplete: Fewer records came than the device counts.
+        """
+        try:
+            self.request = self._steps.send(end)
+        except StopIteration:
+            self.request = None
+
+    def _run(self, since: int | None) -> Generator[Request, Count | Response, None]:
+        if since is not None:
+            end = yield Request(_REPORT, Operator.LAST_RECORD)
+            if end == _NOTHING_STORED or self._last == since:
+                return
+            if self._last is not None and self._last < since:
+                since = None  # wrapped, reset, or its newest was deleted: fetch all
+        expected, since = yield from self._count(since)
+        if expected == 0:
+            return
+        if since is None:
+            yield from self._find_start()
+        for attempt in range(self._attempts):
+            resumed = 0 < attempt < self._attempts - 1 and self.mark is not None
+            end = yield _report(self.mark if resumed else since)
+            _refuse(end)
+            if len(self._received) >= expected:
+                self.mark = _newest(self._received)
+                return
+        raise Incomplete(
+            f"the device counts {expected} records, {len(self._received)} came "
+            f"in {self._attempts} attempts"
+        )
+
+    def _count(
+        self, since: int | None
+    ) -> Generator[Request, Count | Response, tuple[int, int | None]]:
+        """Ask how many there are; without the filter where it is not known."""
+        if since is not None:
+            end = yield Request(_NUMBER, Operator.GREATER_OR_EQUAL, since + 1)
+            if isinstance(end, Count):
+                return end.number, since
+            if end.value not in _NO_FILTER:
+                raise Incomplete(_refusal(end))
+        end = yield Request(_NUMBER, Operator.ALL_RECORDS)
+        if isinstance(end, Count):
+            return end.number, None
+        if end.value == Value.NO_RECORDS_FOUND:
+            return 0, None
+        raise Incomplete(_refusal(end))
+
+    def _find_start(self) -> Generator[Request, Count | Response, None]:
+        """Ask for the oldest record, behind which a gap can be told."""
+        self._last = self.mark = None
+        yield Request(_REPORT, Operator.FIRST_RECORD)
+        if self._last is not None:
+            self.mark = self._last - 1 & 0xFFFF
+            self.record(self._last)
+
+
+def _report(since: int | None) -> Request:
+    if since is None or since == _LAST_SEQUENCE:
+        return Request(_REPORT, Operator.ALL_RECORDS)
+    return Request(_REPORT, Operator.GREATER_OR_EQUAL, since + 1)
+
+
+def _refuse(end: Count | Response) -> None:
+    if isinstance(end, Count) or end.value not in (
+        Value.SUCCESS,
+        Value.NO_RECORDS_FOUND,
+        Value.PROCEDURE_NOT_COMPLETED,
+    ):
+        raise Incomplete(_refusal(end))
+
+
+def _refusal(end: Count | Response) -> str:
+    if isinstance(end, Count):
+        return f"the device answers with a count, {end.number}, instead of records"
+    known = end.value in {*Value}
+    name = Value(end.value).name.lower() if known else f"code {end.value}"
+    return f"the device refuses its records: {name.replace('_', ' ')}"
+
+
+def _newest(sequences: set[int]) -> int:
+    """Return the newest of numbers that may have wrapped from 65535 to 0."""
+    if max(sequences) - min(sequences) > _LAST_SEQUENCE // 2:
+        return max(number for number in sequences if number <= _LAST_SEQUENCE // 2)
+    return max(sequences)
+
+
+def _count(read: Cursor) -> int:
+    operand = read.rest()
+    if len(operand) not in (1, 2, 4):
+        raise read.error(
+            "count",
+            f"has {len(operand)} bytes, not 1, 2 or 4",
+            Fault.TRUNCATED if len(operand) in (0, 3) else Fault.BAD_LENGTH,
+            size=len(operand),
+        )
+    return int.from_bytes(operand, "little")
+
+
+def _show(payload: bytes, *, dialect: str = "standard", role: str = "any") -> Shown:
+    if role == "response":
+        decode_answer(payload)
+    with Cursor("Record Access Control Point", payload) as read:
+        raw = read.u8("op code")
+        known = (
+            {*OpCode} if dialect == "omron" else {code for code in OpCode if code < 9}
+        )
+        if raw not in known:
+            problem = f"{raw:#04x} is reserved"
+            raise read.error("op code", problem, Fault.RESERVED_VALUE, size=1)
+        op_code = OpCode(raw)
+        raw = read.u8("operator")
+        if raw not in {*Operator}:
+            problem = f"{raw:#04x} is reserved"
+            raise read.error("operator", problem, Fault.RESERVED_VALUE, size=1)
+        operator = Operator(raw)
+        shown: Shown = {
+            "op_code": int(op_code),
+            "op": op_code.name.lower(),
+            "operator": int(operator),
+            "operator_name": operator.name.lower(),
+        }
+        if op_code in _COUNTS:
+            shown["count"] = _count(read)
+        elif op_code == OpCode.RESPONSE_CODE:
+            shown |= _show_response(read)
+        elif operator in (
+            Operator.LESS_OR_EQUAL,
+            Operator.GREATER_OR_EQUAL,
+            Operator.WITHIN_RANGE,
+        ):
+            shown |= _show_filter(read, operator, dialect)
+        if trailing := read.rest():
+            shown["trailing_bytes"] = len(trailing)
+    return shown
+
+
+def _show_response(read: Cursor) -> Shown:
+    request, value = read.u8("request op code"), read.u8("response value")
+    known = value in {*Value}
+    return {
+        "request_op_code": request,
+        "response_value": value,
+        "response": Value(value).name.lower() if known else "reserved",
+    }
+
+
+def _show_filter(read: Cursor, operator: Operator, dialect: str) -> Shown:
+    kind = read.u8("filter type")
+    if kind not in ((1, 2, 4) if dialect == "omron" else (1, 2)):
+        problem = f"{kind:#04x} is reserved"
+        raise read.error("filter type", problem, Fault.RESERVED_VALUE, size=1)
+    ranged = operator == Operator.WITHIN_RANGE
+    shown: Shown = {"filter_type": kind}
+    for name in ("min", "max") if ranged else ("value",):
+        by_time = kind == _FILTER_TIME
+        shown[name] = str(date_time(read, name)) if by_time else read.u16(name)
+    return shown
+
+
+KINDS = {
+    "gatt.racp": PayloadKind(
+        _show,
+        {"dialect": ("standard", "omron"), "role": ("any", "request", "response")},
+    )
+}

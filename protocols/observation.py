@@ -1,0 +1,319 @@
+"""What a device observed, exactly as it said it, and which reading that is.
+
+Nothing here is converted, rounded or guessed: a number is an exact decimal in
+the unit in which it came, a time is the device's own clock, and what is no
+number (HI, LO, NaN, an error) has a `State` and can't be mistaken for one.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import IntEnum, IntFlag, StrEnum
+from hashlib import blake2b
+from typing import NamedTuple, Self
+
+import cbor2
+
+from protocols.gatt.time import DateTime
+from protocols.medfloat import Number, Special
+
+
+class Kind(StrEnum):
+    """What an observation is about; decides what it may be used for."""
+
+    GLUCOSE = "glucose"
+    KETONE = "ketone"
+    CONTROL_SOLUTION = "control-solution"  # a check of the meter, never a person's
+    BLOOD_PRESSURE = "blood-pressure"
+
+
+class Quantity(StrEnum):
+    """What a value measures."""
+
+    GLUCOSE = "glucose"
+    KETONE = "ketone"
+    SYSTOLIC = "systolic"
+    DIASTOLIC = "diastolic"
+    MEAN_PRESSURE = "mean-pressure"
+    PULSE_RATE = "pulse-rate"
+
+
+class Unit(StrEnum):
+    """A unit by its UCUM code."""
+
+    KG_PER_L = "kg/L"
+    MOL_PER_L = "mol/L"
+    MG_PER_DL = "mg/dL"
+    MMOL_PER_L = "mmol/L"
+    MM_HG = "mm[Hg]"
+    KILOPASCAL = "kPa"
+    PER_MINUTE = "/min"
+
+
+class State(IntEnum):
+    """Whether a value is a number, and if not, why."""
+
+    MEASURED = 0
+    ABOVE_RANGE = 1  # HI; a number beside it is the limit, not the value
+    BELOW_RANGE = 2  # LO; likewise
+    NOT_A_NUMBER = 3
+    NOT_AT_THIS_RESOLUTION = 4
+    RESERVED = 5
+    DEVICE_ERROR = 6  # the device itself says that the value must not be used
+    NO_VALUE = 7  # a placeholder, as the negative glucose of some meters
+
+
+_SPECIAL_STATES = {
+    Special.NAN: State.NOT_A_NUMBER,
+    Special.NRES: State.NOT_AT_THIS_RESOLUTION,
+    Special.POSITIVE_INFINITY: State.ABOVE_RANGE,
+    Special.NEGATIVE_INFINITY: State.BELOW_RANGE,
+    Special.RESERVED: State.RESERVED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value of an observation.
+
+    Attributes:
+        quantity: What it measures.
+        unit: The unit in which the device sent it.
+        number: The exact decimal that the device sent, its precision included;
+            None where there is none.
+        state: Whether ``number`` is the measured value.
+
+    Raises:
+        ValueError: ``number`` does not fit ``state``.
+    """
+
+    quantity: Quantity
+    unit: Unit
+    number: Decimal | None
+    state: State = State.MEASURED
+
+    def __post_init__(self) -> None:
+        measured = self.state == State.MEASURED
+        bound = self.state in (State.ABOVE_RANGE, State.BELOW_RANGE)
+        if measured is (self.number is None) and not bound:
+            raise ValueError(f"{self.state.name} does not go with {self.number}")
+        if self.number is not None and not self.number.is_finite():
+            raise ValueError(f"{self.number} is no number; give a state instead")
+
+    @classmethod
+    def of(cls, quantity: Quantity, number: Number, unit: Unit) -> Self:
+        """Return a value for a number as it came off the wire."""
+        if isinstance(number, Special):
+            return cls(quantity, unit, None, _SPECIAL_STATES[number])
+        return cls(quantity, unit, number)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One act of measuring, with all values that belong to it.
+
+    Attributes:
+        kind: What it is about.
+        values: At least one, in the driver's order.
+        device_time: The device's clock at the measurement, exactly as sent, by
+            local time and without a zone; None if the device gave none.
+        offset_min: Minutes that the device says to add to ``device_time``.
+        sequence: The device's own number of it; None if it gives none.
+        slot: The device's user slot; None if it has none, or doesn't know.
+        status: What the device said of it, by the specification's names.
+        context: What else it said, as name and value: sample, location, meal.
+        raw: The payloads or frames it was read from, in order of arrival.
+    """
+
+    kind: Kind
+    values: tuple[Value, ...]
+    device_time: DateTime | None = None
+    offset_min: int | None = None
+    sequence: int | None = None
+    slot: int | None = None
+    status: tuple[str, ...] = ()
+    context: tuple[tuple[str, str], ...] = ()
+    raw: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Which device it is.
+
+    Attributes:
+        id: Names this one device for ever, on any station: 1 to 128 characters.
+        manufacturer: By the device's own word; empty if it has none.
+        model: Likewise.
+        serial: Likewise.
+        firmware: Likewise.
+    """
+
+    id: str
+    manufacturer: str = ""
+    model: str = ""
+    serial: str = ""
+    firmware: str = ""
+
+
+class TimeMethod(IntEnum):
+    """How a reading's true time was found."""
+
+    UNKNOWN = 0
+    DEVICE = 1  # the device's clock, taken as it is
+    CORRECTED = 2  # by the difference of both clocks at the visit
+    RECONSTRUCTED = 3  # by the age that the device's running clock gives
+
+
+class LinkSecurity(IntEnum):
+    """How far the device on the other end could be another one."""
+
+    NONE = 0
+    WIRED = 1
+    ENCRYPTED = 2
+    AUTHENTICATED = 3
+
+
+class Quality(IntFlag):
+    """What the station's filters noticed; a flag never changes a value."""
+
+    NONE = 0
+    IMPLAUSIBLE_VALUE = 1 << 0
+    IMPLAUSIBLE_RELATION = 1 << 1  # as a diastolic above its systolic
+    CLOCK_AHEAD = 1 << 2
+    CLOCK_UNSET = 1 << 3
+    CONTEXT_MISSING = 1 << 4  # announced by the device, and never came
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An observation, and all that the station knows about it.
+
+    Attributes:
+        device: The device that observed it.
+        observation: What it observed.
+        driver: The driver's name.
+        driver_version: Its version.
+        captured_ms: The station's clock when it was written to its disk, in ms
+            since 1970 UTC. Never part of a key, and never a measured time.
+        utc_ms: The true time of the measurement, in ms since 1970 UTC; None
+            where nobody knows.
+        time_method: How ``utc_ms`` was found.
+        time_bound_ms: By how much ``utc_ms`` may be wrong, in ms; None is unknown.
+        link: How secure the link to the device was.
+        quality: What the filters noticed.
+        generation: Which filling of the device's memory it stems from; counts
+            up when the device is known to have started its numbers anew.
+        arrival: A number that the station drew for it, only where the device
+            gives nothing that could tell it from another; else None.
+        person: Whose it is, an opaque name; None is nobody's yet.
+        evidence: Why it is theirs, as name and value.
+    """
+
+    device: Device
+    observation: Observation
+    driver: str
+    driver_version: str
+    captured_ms: int
+    utc_ms: int | None = None
+    time_method: TimeMethod = TimeMethod.UNKNOWN
+    time_bound_ms: int | None = None
+    link: LinkSecurity = LinkSecurity.NONE
+    quality: Quality = Quality.NONE
+    generation: int = 0
+    arrival: int | None = None
+    person: str | None = None
+    evidence: tuple[tuple[str, str], ...] = ()
+
+
+class Key(NamedTuple):
+    """What makes two reports the same reading, from the device's facts alone.
+
+    It arrives nearly in order, which is what stores like best.
+
+    Attributes:
+        device: The device's id.
+        generation: Which filling of its memory.
+        slot: Its user slot; -1 is none.
+        kind: What was observed.
+        ordinal: The device's sequence number, 0 to 2^32 - 1; else its raw clock,
+            from 2^40 on; else what the station drew, from 2^62 on.
+        discriminator: 0 to 65535, from the raw values.
+    """
+
+    device: str
+    generation: int
+    slot: int
+    kind: str
+    ordinal: int
+    discriminator: int
+
+
+_ARRIVAL = 1 << 62
+
+
+def needs_arrival(observation: Observation) -> bool:
+    """Whether the device gave nothing that tells this from its next reading."""
+    time = observation.device_time
+    return observation.sequence is None and (time is None or bool(time.unknown_fields))
+
+
+def key(reading: Reading) -> Key:
+    """Return the reading's key.
+
+    Raises:
+        ValueError: It needs an arrival number and has none.
+    """
+    seen = reading.observation
+    if needs_arrival(seen) and reading.arrival is None:
+        raise ValueError("neither sequence number nor time: it needs an arrival number")
+    if seen.sequence is not None:
+        ordinal = seen.sequence
+    elif reading.arrival is not None:
+        ordinal = _ARRIVAL + reading.arrival
+    else:
+        ordinal = packed_time(seen.device_time)
+    return Key(
+        reading.device.id,
+        reading.generation,
+        -1 if seen.slot is None else seen.slot,
+        seen.kind.value,
+        ordinal,
+        int.from_bytes(_digest(_values(seen), 2), "big"),
+    )
+
+
+def fingerprint(reading: Reading) -> bytes:
+    """Return 8 bytes that differ where two readings of one `key` differ.
+
+    Made of what the device said, without what it may tell otherwise when asked
+    again (its offset to local time), and without anything of the station's.
+    """
+    seen = reading.observation
+    time = None if seen.device_time is None else packed_time(seen.device_time)
+    facts = [_values(seen), time, list(seen.status), sorted(seen.context)]
+    return _digest(facts, 8)
+
+
+def packed_time(time: DateTime | None) -> int:
+    """Return the seven bytes of a clock as one number that grows with time."""
+    if time is None:
+        return 0
+    packed = time.year
+    for part in time[1:]:
+        packed = packed << 8 | part
+    return packed
+
+
+def _values(seen: Observation) -> list[list[object]]:
+    return [
+        [
+            value.quantity.value,
+            value.unit.value,
+            None if value.number is None else str(value.number),
+            int(value.state),
+        ]
+        for value in seen.values
+    ]
+
+
+def _digest(facts: object, size: int) -> bytes:
+    return blake2b(cbor2.dumps(facts, canonical=True), digest_size=size).digest()

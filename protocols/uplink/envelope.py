@@ -1,0 +1,102 @@
+"""The envelope round every message: its version, and how it is protected.
+
+    {0: version, 1: protection, 2: content bstr}
+
+Protection says what the content is: 0 the message itself, 1 a COSE_Sign1 of
+it, 2 a COSE_Encrypt0 of that. Only 0 is spoken yet; what an older gateway
+can't open it refuses by name, and keeps.
+
+Source: ``uplink.cddl``; RFC 8949 §4.2 for the deterministic encoding.
+"""
+
+from enum import IntEnum
+from hashlib import sha256
+
+import cbor2
+
+from protocols.errors import DecodeError, Fault
+
+VERSION = 1
+MAX_MESSAGE = 65_536
+_MAX_DEPTH = 8
+
+
+class Protection(IntEnum):
+    """What an envelope's content is."""
+
+    PLAIN = 0
+    SIGNED = 1
+    SEALED = 2
+
+
+def wrap(content: object) -> bytes:
+    """Return ``content`` in an envelope, deterministically encoded.
+
+    Raises:
+        ValueError: The message would be longer than `MAX_MESSAGE` bytes.
+    """
+    inner = cbor2.dumps(content, canonical=True)
+    message = cbor2.dumps(
+        {0: VERSION, 1: int(Protection.PLAIN), 2: inner}, canonical=True
+    )
+    if len(message) > MAX_MESSAGE:
+        raise ValueError(f"a message of {len(message)} bytes is over {MAX_MESSAGE}")
+    return message
+
+
+def unwrap(what: str, message: bytes) -> object:
+    """Return the content of an envelope.
+
+    Args:
+        what: What the content should be, for the error.
+        message: The bytes as received.
+
+    Raises:
+        DecodeError: Too long, no strict CBOR, or of a version or a protection
+            that is not spoken here.
+    """
+    outer = strict_loads(what, message)
+    if not isinstance(outer, dict) or outer.keys() != {0, 1, 2}:
+        raise _error(what, "envelope", "is no map of version, protection, content")
+    if outer[0] != VERSION or type(outer[0]) is not int:
+        problem = f"is {outer[0]!r:.20}, and {VERSION} is the newest known here"
+        raise _error(what, "version", problem, Fault.UNSUPPORTED_VERSION)
+    if outer[1] != Protection.PLAIN or type(outer[1]) is not int:
+        problem = f"is {outer[1]!r:.20}, and only {Protection.PLAIN:d} is known here"
+        raise _error(what, "protection", problem, Fault.UNSUPPORTED_VERSION)
+    if not isinstance(outer[2], bytes):
+        raise _error(what, "content", "is no byte string")
+    return strict_loads(what, outer[2])
+
+
+def digest(message: bytes) -> bytes:
+    """Return the 32 bytes by which a receipt names a message: its SHA-256."""
+    return sha256(message).digest()
+
+
+def strict_loads(what: str, data: bytes) -> object:
+    """Decode CBOR that is short, shallow, definite and deterministic.
+
+    Raises:
+        DecodeError: It is not.
+    """
+    if len(data) > MAX_MESSAGE:
+        problem = f"has {len(data)} bytes, over {MAX_MESSAGE}"
+        raise _error(what, "message", problem, Fault.BAD_LENGTH)
+    try:
+        value = cbor2.loads(
+            data, max_depth=_MAX_DEPTH, allow_indefinite=False,
+            allow_duplicate_keys=False, semantic_decoders={},
+        )  # fmt: skip
+        again = cbor2.dumps(value, canonical=True)
+    except (cbor2.CBORDecodeError, cbor2.CBOREncodeError) as error:
+        raise _error(what, "CBOR", f"is damaged: {error}") from error
+    if again != data:
+        raise _error(what, "CBOR", "is not deterministically encoded")
+    return value
+
+
+def _error(
+    what: str, field: str, problem: str, fault: Fault = Fault.BAD_FRAME
+) -> DecodeError:
+    return DecodeError(what, field, problem, b"", 0, fault)
