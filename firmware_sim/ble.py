@@ -2,7 +2,7 @@
 
 The Bluetooth in between is bumble's: advertising, pairing, encryption, ATT and
 GATT are those of a real stack, only the radio is an object in memory, the
-`Air`. Nothing here knows what the bench measures.
+`air.Air`. Nothing here knows what the bench measures.
 """
 
 import asyncio
@@ -12,14 +12,12 @@ from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
-from bumble import att, core, gatt, hci, ll
-from bumble.controller import Controller
-from bumble.device import Connection, Device, DeviceConfiguration
-from bumble.host import Host
+from bumble import att, core, gatt, hci
+from bumble.device import Connection, Device
 from bumble.keys import MemoryKeyStore, PairingKeys
-from bumble.link import LocalLink
 from bumble.pairing import PairingConfig, PairingDelegate
 
+from firmware_sim.air import Air, address_of, attach
 from firmware_sim.bench import (
     Action,
     AttError,
@@ -43,74 +41,6 @@ _PROPERTIES = {
     "notify": gatt.Characteristic.Properties.NOTIFY,
     "indicate": gatt.Characteristic.Properties.INDICATE,
 }
-# An advertisement with 37 more bytes than a meter has makes Linux drop it, and
-# LL privacy keeps it from connecting: a plain Bluetooth 4.2 controller.
-_NOT_IN_A_METER = (
-    hci.LeFeatureMask.LL_PRIVACY
-    | hci.LeFeatureMask.LE_EXTENDED_ADVERTISING
-    | hci.LeFeatureMask.LE_PERIODIC_ADVERTISING
-)
-
-
-class Air(LocalLink):
-    """What virtual controllers send through; also from public addresses."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-
-    def send_acl_data(
-        self,
-        sender_controller: Controller,
-        destination_address: hci.Address,
-        transport: core.PhysicalTransport,
-        data: bytes,
-    ) -> None:
-        """Deliver a packet under the address that the connection was made with."""
-        receiver = self.find_le_controller(destination_address)
-        connection = sender_controller.le_connections.get(destination_address)
-        if receiver is not None and connection is not None:
-            asyncio.get_running_loop().call_soon(
-                receiver.on_link_acl_data, connection.self_address, transport, data
-            )
-
-    def send_advertising_pdu(
-        self, sender_controller: Controller, packet: ll.AdvertisingPdu
-    ) -> None:
-        """Deliver an advertisement, its scan response behind it."""
-        if isinstance(packet, ll.AdvInd):
-            more = sender_controller.le_legacy_advertiser.scan_response_data
-            packet = ll.AdvInd(packet.advertiser_address, packet.data + more)
-        super().send_advertising_pdu(sender_controller, packet)
-
-
-def address_of(text: str) -> hci.Address:
-    """Return a device's address, of the type that its first two bits tell.
-
-    Args:
-        text: Six hexadecimal bytes. From ``C0`` on in front it is a static
-            random address, anything else is public.
-    """
-    is_random = int(text[:2], 16) >= 0xC0
-    return hci.Address(
-        text.upper(),
-        hci.Address.RANDOM_DEVICE_ADDRESS
-        if is_random
-        else hci.Address.PUBLIC_DEVICE_ADDRESS,
-    )
-
-
-def attach(air: Air, name: str, address: hci.Address) -> tuple[Device, Controller]:
-    """Make a Bluetooth host and its controller; it is silent until `power_on`."""
-    public = address if address.is_public else hci.Address.ANY
-    controller = Controller(name, link=air, public_address=public)
-    controller.le_features &= ~_NOT_IN_A_METER
-    host = Host(controller_source=controller, controller_sink=controller)
-    config = DeviceConfiguration(
-        name=name,
-        address=hci.Address.ANY_RANDOM if address.is_public else address,
-        gatt_service_enabled=False,
-    )
-    return Device(config=config, host=host), controller
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +64,7 @@ class Peripheral:
     """A bench that can be found, paired with, read, and that hangs up.
 
     Attributes:
-        address: Where it is found; see `address_of` for its type.
+        address: Where it is found; see `air.address_of` for its type.
         log: What happened to it, oldest first, for tests to compare.
     """
 
@@ -229,6 +159,7 @@ class Peripheral:
         self._connection = connection
         self._due = asyncio.Queue()
         self._worker = asyncio.create_task(self._carry_out(connection, self._due))
+        self._worker.add_done_callback(_complain)
         connection.on(Connection.EVENT_DISCONNECTION, self._on_disconnection)
         connection.on(Connection.EVENT_PAIRING, self._on_pairing)
         connection.on(Connection.EVENT_PAIRING_FAILURE, self._on_pairing_failure)
@@ -242,7 +173,8 @@ class Peripheral:
     def _on_disconnection(self, reason: int) -> None:
         self._connection = None
         if self._worker is not None:
-            self._worker.cancel()
+            # Soon: at once would cancel the very disconnection that it may await.
+            asyncio.get_running_loop().call_soon(self._worker.cancel)
         self.log.append(Event("disconnected", data=bytes([reason])))
         self._bench.disconnected()
 
@@ -342,15 +274,20 @@ class Peripheral:
     async def _carry_out(
         self, connection: Connection, due: asyncio.Queue[Iterable[Action]]
     ) -> None:
-        while True:
+        while self._connection is connection:
             for action in await due.get():
-                match action:
-                    case Send():
-                        await self._send(connection, action)
-                    case HangUp():
-                        await connection.drain()
-                        self.log.append(Event("hung up"))
-                        await connection.disconnect()
+                await self._act(connection, action)
+                if self._connection is not connection:
+                    return  # Python 3.11's wait_for can swallow the cancellation
+
+    async def _act(self, connection: Connection, action: Action) -> None:
+        match action:
+            case Send():
+                await self._send(connection, action)
+            case HangUp():
+                await connection.drain()
+                self.log.append(Event("hung up"))
+                await connection.disconnect()
 
     async def _send(self, connection: Connection, send: Send) -> None:
         attribute = self._attributes[send.uuid]
@@ -369,6 +306,13 @@ class Peripheral:
             self.log.append(Event("indicated", send.uuid, send.payload))
         else:
             self.log.append(Event("dropped", send.uuid, send.payload))
+            await asyncio.sleep(0)  # nothing was waited for: let others run
+
+
+def _complain(task: asyncio.Task[None]) -> None:
+    """Let the event loop report at once what a broken bench has raised."""
+    if not task.cancelled():
+        task.result()
 
 
 class _Print(PairingDelegate):

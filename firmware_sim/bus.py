@@ -68,18 +68,21 @@ async def private_bus(folder: Path) -> AsyncIterator[str]:
         raise NoBus("dbus-daemon is missing; install it with: apt install dbus")
     with tempfile.TemporaryDirectory(prefix="bus-") as short:
         config, socket = _configure(folder, Path(short))
-        daemon = await asyncio.create_subprocess_exec(
-            program,
-            "--nofork",
-            "--nopidfile",
-            "--print-address=1",
-            f"--config-file={config}",
-            stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for us: we stop it last
-        )
+        log = config.with_suffix(".log")
+        with log.open("wb") as stderr:
+            daemon = await asyncio.create_subprocess_exec(
+                program,
+                "--nofork",
+                "--nopidfile",
+                "--print-address=1",
+                f"--config-file={config}",
+                stdout=asyncio.subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,  # Ctrl-C is for us: we stop it last
+            )
         try:
             if daemon.stdout is None or not await daemon.stdout.readline():
-                raise NoBus(f"dbus-daemon does not start with {config}")
+                raise NoBus(f"dbus-daemon does not start; see {log}")
             yield f"unix:path={socket}"
         finally:
             if daemon.returncode is None:

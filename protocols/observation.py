@@ -180,7 +180,6 @@ class Quality(IntFlag):
     IMPLAUSIBLE_RELATION = 1 << 1  # as a diastolic above its systolic
     CLOCK_AHEAD = 1 << 2
     CLOCK_UNSET = 1 << 3
-    CONTEXT_MISSING = 1 << 4  # announced by the device, and never came
 
 
 @dataclass(frozen=True, slots=True)

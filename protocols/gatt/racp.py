@@ -177,11 +177,14 @@ class Download:
         request: What to send next; None when all is here.
         mark: The sequence number up to which all is here, to be the next
             ``since``; it moves while records come.
+        is_last_attempt: Records that do not come now are given up.
     """
 
     def __init__(self, since: int | None, *, attempts: int = 3) -> None:
         self.mark = since
+        self.is_last_attempt = False
         self._attempts = attempts
+        self._expected = 0
         self._received: set[int] = set()
         self._last: int | None = None
         self._steps = self._run(since)
@@ -212,21 +215,22 @@ class Download:
                 return
             if self._last is not None and self._last < since:
                 since = None  # wrapped, reset, or its newest was deleted: fetch all
-        expected, since = yield from self._count(since)
-        if expected == 0:
+        self._expected, since = yield from self._count(since)
+        if self._expected == 0:
             return
         if since is None:
             yield from self._find_start()
         for attempt in range(self._attempts):
-            resumed = 0 < attempt < self._attempts - 1 and self.mark is not None
+            self.is_last_attempt = attempt == self._attempts - 1
+            resumed = attempt > 0 and not self.is_last_attempt
             end = yield _report(self.mark if resumed else since)
             _refuse(end)
-            if len(self._received) >= expected:
+            if len(self._received) >= self._expected:
                 self.mark = _newest(self._received)
                 return
         raise Incomplete(
-            f"the device counts {expected} records, {len(self._received)} came "
-            f"in {self._attempts} attempts"
+            f"the device counts {self._expected} records, {len(self._received)} "
+            f"came in {self._attempts} attempts"
         )
 
     def _count(

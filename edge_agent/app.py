@@ -1,0 +1,76 @@
+"""The agent's composition root: builds all parts, runs one task per device."""
+
+import asyncio
+import logging
+import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from drivers.sdk import GattDriver, SerialDriver
+from edge_agent import registry
+from edge_agent.config import Config, Device
+from edge_agent.health import Health
+from edge_agent.kernels import jit
+from edge_agent.links.ble import open_radio
+from edge_agent.outbox import Outbox
+from edge_agent.uplink import Uplink
+from edge_agent.visits import Station, attend
+from protocols.config import ConfigError
+
+_log = logging.getLogger(__name__)
+
+
+async def run(config: Config, folder: Path) -> None:
+    """Read the devices and send what they say, until SIGINT or SIGTERM.
+
+    Args:
+        config: Which devices, and where readings go.
+        folder: Where the outbox stands.
+
+    Raises:
+        ConfigError: A device's driver does not fit the way it is connected.
+        UnknownDriver: A device's driver is not installed.
+        OutboxError: The outbox can't be used.
+        NoRadio: A device needs Bluetooth, and there is none.
+    """
+    drivers = [(device, registry.load(device.driver)) for device in config.device]
+    for device, driver in drivers:
+        if isinstance(driver, GattDriver) is (device.address is None):
+            way = "an address" if isinstance(driver, GattDriver) else "a port"
+            raise ConfigError(f"{device.peer}: the driver {driver.id} needs {way}")
+    async with AsyncExitStack() as held:
+        outbox = Outbox(folder / "outbox.db")
+        held.callback(outbox.close)
+        station = Station(config, outbox, Health(folder))
+        if any(isinstance(driver, GattDriver) for _, driver in drivers):
+            station.radio = await held.enter_async_context(open_radio())
+        station.health.save()
+        uplink = Uplink(config, outbox, station.health, station.captured)
+        main = asyncio.ensure_future(_tasks(station, uplink, drivers))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, main.cancel)
+        try:
+            await main
+        except asyncio.CancelledError:
+            _log.info("agent.stopped")
+
+
+async def _tasks(
+    station: Station,
+    uplink: Uplink,
+    drivers: list[tuple[Device, GattDriver | SerialDriver]],
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(uplink.run())
+        group.create_task(_warm(station.health))
+        if station.radio is not None:
+            group.create_task(station.radio.scan())
+        for device, driver in drivers:
+            group.create_task(attend(station, device, driver))
+
+
+async def _warm(health: Health) -> None:
+    problem = await asyncio.to_thread(jit.warm)
+    health.kernels = problem or "compiled"
+    health.save()

@@ -1,0 +1,349 @@
+"""The ``vitalwire`` command: the agent, and what a technician asks of a device."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+import click
+import simplejson
+
+from protocols import kinds
+from protocols.config import ConfigError
+from protocols.errors import DecodeError
+from protocols.kinds import Shown, UnknownKind
+
+_GROUP = "vitalwire.commands"
+
+
+class _Commands(click.Group):
+    """Finds the commands of other packages by entry point, when they are asked for.
+
+    Our own errors become one line on stderr and exit status 1, here alone.
+    """
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except (ConfigError, DecodeError, UnknownKind) as error:
+            raise click.ClickException(str(error)) from error
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *_elsewhere()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        point = _elsewhere().get(cmd_name)
+        if point is None:
+            return super().get_command(ctx, cmd_name)
+        try:
+            command = point.load()
+        except ModuleNotFoundError as error:
+            return _missing(cmd_name, error.name or "a package")
+        return command if isinstance(command, click.Command) else None
+
+
+def _missing(name: str, package: str) -> click.Command:
+    """Return a command that says what to install for the command ``name``."""
+    needed = f"needs {package}: pip install 'vitalwire[{name}]'"
+
+    def fail() -> None:
+        raise click.ClickException(f"'{name}' {needed}")
+
+    return click.Command(name, callback=fail, short_help=needed)
+
+
+class _Hex(click.ParamType[bytes]):
+    name = "hex"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> bytes:
+        try:
+            return bytes.fromhex(str(value).replace(":", " "))
+        except ValueError:
+            self.fail(f"{value!r} is not hex, as in '00 6c 01 00 ff'", param, ctx)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="vitalwire")
+def main() -> None:
+    """Read home medical devices and bring every reading to where it is used."""
+
+
+@main.command(short_help="Decode captured bytes, without a device.")
+@click.argument("kind", required=False)
+@click.argument("payload", metavar="[HEX]", type=_Hex(), required=False)
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE")
+@click.option("--list", "names", is_flag=True, help="Print the kinds.")
+@click.option("--lines", is_flag=True, help="Decode JSON Lines from standard input.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def decode(
+    kind: str | None,
+    payload: bytes | None,
+    options: tuple[str, ...],
+    *,
+    names: bool,
+    lines: bool,
+    as_json: bool,
+) -> None:
+    """Decode one captured payload or frame, without a device.
+
+    With --lines each line of standard input is an object of "kind", "hex" and
+    perhaps "options", and is answered with one line.
+
+    \b
+    Examples:
+        vitalwire decode gatt.date_time "e2 07 04 11 0f 33 00"
+        vitalwire decode gatt.racp 06000101 --option role=response --json
+        vitalwire decode --lines < captured.jsonl
+    """
+    if names:
+        _print_kinds(as_json=as_json)
+    elif lines:
+        for line in sys.stdin:
+            if line.strip():
+                click.echo(_dumps(_decode_line(line)))
+    elif kind is None or payload is None:
+        raise click.UsageError("give KIND and HEX, or --list, or --lines")
+    else:
+        shown = kinds.show(kind, payload, dict(map(_pair, options)))
+        click.echo(_dumps(shown) if as_json else _table(shown))
+
+
+@main.group()
+def agent() -> None:
+    """Run the edge agent on this station, and look at it."""
+
+
+_data = click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("data/agent"),
+    show_default=True,
+    help="The folder of the agent's memory.",
+)
+
+
+@agent.command("run")
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("vitalwire.toml"),
+    show_default=True,
+    help="Which devices, and where readings go.",
+)
+@_data
+def run(path: Path, data: Path) -> None:
+    """Read the configured devices, and send what they say, until stopped.
+
+    \b
+    Example:
+        vitalwire agent run --config vitalwire.toml --data /var/lib/vitalwire
+    """
+    from edge_agent import app, config  # noqa: PLC0415 - takes half a second
+
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level="INFO")
+    with _our_errors():
+        asyncio.run(app.run(config.load(path), data))
+
+
+@agent.command("status")
+@_data
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def status(data: Path, *, as_json: bool) -> None:
+    """Show what the agent does, and which readings are still on this station.
+
+    \b
+    Example:
+        vitalwire agent status --json
+    """
+    from edge_agent import health, outbox  # noqa: PLC0415 - imported when needed
+
+    found = health.read(data)
+    if found is None:
+        raise click.ClickException(
+            f"no agent has run in {data}; start one with 'vitalwire agent run', or "
+            "name its folder with --data"
+        )
+    box = outbox.Outbox(data / "outbox.db", read_only=True)
+    counts = box.counts()
+    box.close()
+    shown: Shown = {
+        "running": health.is_running(found.get("pid")),
+        **found,
+        "outbox": {name: getattr(counts, name) for name in counts.__slots__},
+    }
+    click.echo(_dumps(shown) if as_json else _table(shown))
+
+
+@main.command()
+@click.option(
+    "--seconds", type=click.FloatRange(1, 600), default=5.0, show_default=True
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+def scan(seconds: float, *, as_json: bool) -> None:
+    """List the BLE devices in reach, and the driver that would read each.
+
+    \b
+    Example:
+        vitalwire scan --seconds 10
+    """
+    from edge_agent import scan as scanning  # noqa: PLC0415 - imports bleak
+
+    with _our_errors():
+        found = asyncio.run(scanning.scan(seconds))
+    for device in found:
+        driver = device["driver"] or "no driver"
+        line = f"{device['address']}  {driver:<20}  {device['name']}"
+        click.echo(_dumps(device) if as_json else line)
+    if not found and not as_json:
+        click.echo(f"nothing advertised in {seconds:g} s; is the device awake?")
+
+
+@main.command()
+@click.argument("driver_id", metavar="DRIVER")
+@click.argument("peer", metavar="ADDRESS|PORT")
+@click.option("--passkey", help="The six digits printed on the device.")
+@click.option("--take", is_flag=True, help="Also from a device that tells only once.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+def read(
+    driver_id: str, peer: str, passkey: str | None, *, take: bool, as_json: bool
+) -> None:
+    """Read one device now, and print what it says; nothing is kept or sent.
+
+    \b
+    Examples:
+        vitalwire read gatt-glucose C0:FF:EE:00:00:01 --passkey 123456
+        vitalwire read onetouch-ultraeasy /dev/ttyUSB0 --json
+    """
+    from edge_agent import read as reading  # noqa: PLC0415 - imports bleak
+
+    async def print_all() -> int:
+        count = 0
+        async for seen in reading.observations(driver_id, peer, passkey, take=take):
+            click.echo(_dumps(seen) if as_json else reading.line(seen))
+            count += 1
+        return count
+
+    with _our_errors():
+        count = asyncio.run(print_all())
+    if not as_json:
+        click.echo(f"{count} readings", err=True)
+
+
+@main.command()
+@click.option("--data", type=click.Path(file_okay=False, path_type=Path),
+              default=Path("data/demo"), show_default=True,
+              help="Where broker, store and outbox keep their state.")  # fmt: skip
+@click.option(
+    "--once", is_flag=True, help="Check, print and exit; 1 if anything is off."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the table as JSON.")
+def demo(data: Path, *, once: bool, as_json: bool) -> None:
+    """Show the whole way of a reading with three simulated devices.
+
+    Starts broker, gateway, virtual radio, devices and agent, each a process of
+    its own, and compares what the devices hold with what is stored.
+
+    \b
+    Example:
+        vitalwire demo --once
+    """
+    from edge_agent import demo as showing  # noqa: PLC0415 - imported when needed
+
+    try:
+        sys.exit(showing.run(data, once=once, as_json=as_json))
+    except showing.DemoFailed as error:
+        raise click.ClickException(str(error)) from error
+
+
+@contextmanager
+def _our_errors() -> Iterator[None]:
+    """Turn the agent's own errors into one line; importing them takes a while."""
+    from drivers import sdk  # noqa: PLC0415
+    from edge_agent import outbox, registry  # noqa: PLC0415
+    from edge_agent import read as reading  # noqa: PLC0415
+    from edge_agent.links import ble  # noqa: PLC0415
+    from protocols import link  # noqa: PLC0415
+    from protocols.gatt import racp  # noqa: PLC0415
+
+    try:
+        yield
+    except (
+        ble.NoRadio,
+        racp.Incomplete,
+        link.LinkLost,
+        link.Refused,
+        outbox.OutboxError,
+        reading.OnceOnly,
+        registry.UnknownDriver,
+        sdk.NoReply,
+    ) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _elsewhere() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=_GROUP)}
+
+
+def _print_kinds(*, as_json: bool) -> None:
+    found = kinds.kinds()
+    if as_json:
+        click.echo(_dumps({name: dict(kind.options) for name, kind in found.items()}))
+        return
+    for name, kind in found.items():
+        options = "  ".join(
+            f"{key}={'|'.join(kind.options[key])}" for key in kind.options
+        )
+        click.echo(f"{name:<40}{options}".rstrip())
+
+
+def _decode_line(line: str) -> Shown:
+    try:
+        match simplejson.loads(line):
+            case {"kind": str(kind), "hex": str(payload), **more}:
+                shown = kinds.show(kind, bytes.fromhex(payload), _options(more))
+                return {"ok": True, "value": shown}
+        problem = 'is no object with "kind" and "hex"'
+    except DecodeError as error:
+        return {"ok": False, "error": kinds.show_error(error)}
+    except (UnknownKind, ValueError) as error:
+        problem = str(error)
+    return {"ok": False, "error": {"error": "bad_request", "problem": problem}}
+
+
+def _options(more: dict[object, object]) -> dict[str, str]:
+    found = more.get("options") or {}
+    if not isinstance(found, dict):
+        raise UnknownKind(f"options {found!r:.40} are no object")
+    return {str(key): str(value) for key, value in found.items()}
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign:
+        raise click.UsageError(f"--option {text!r} is not KEY=VALUE")
+    return key, value
+
+
+def _dumps(shown: object) -> str:
+    """Return JSON in which a decimal keeps its digits."""
+    return simplejson.dumps(shown, use_decimal=True, ensure_ascii=False)
+
+
+def _table(shown: Shown) -> str:
+    return "\n".join(_rows(shown, ""))
+
+
+def _rows(shown: Shown, indent: str) -> Iterator[str]:
+    for name, value in shown.items():
+        if isinstance(value, dict):
+            yield f"{indent}{name}"
+            yield from _rows(value, indent + "  ")
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else value
+            yield f"{indent}{name:<24} {text}"

@@ -1,0 +1,111 @@
+"""The agent's configuration: which devices, and where readings go; never how."""
+
+from pathlib import Path
+from typing import Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from protocols import config
+from protocols.config import ConfigError
+from protocols.uplink.topics import check_id
+
+
+class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The MQTT broker.
+
+    Attributes:
+        host: Its name or address.
+        port: Its port.
+        protocol: The version of MQTT that it speaks.
+        username: If it wants one.
+        password_file: A file that holds the password alone.
+        ca_file: PEM certificates by which to know it; with it, TLS is used.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 1883
+    protocol: Literal["3.1.1", "5"] = "3.1.1"
+    username: str | None = None
+    password_file: str | None = None
+    ca_file: str | None = None
+
+
+class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A device that this station reads. No other device is ever listened to.
+
+    Attributes:
+        driver: The driver's name.
+        address: Its Bluetooth address, for a BLE device.
+        passkey: The six digits printed on it, if it pairs by passkey.
+        port: Its serial port, for a serial device.
+        every_s: How long to leave it alone after a visit, in s.
+    """
+
+    driver: str
+    address: str | None = None
+    passkey: str | None = None
+    port: str | None = None
+    every_s: float = 15.0
+
+    @property
+    def peer(self) -> str:
+        """Where the device is met: its address or its port."""
+        return self.address or self.port or ""
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole configuration.
+
+    Attributes:
+        station: This station's id.
+        tenant: Whose station it is.
+        timezone: The zone in which the devices' clocks are read.
+        broker: Where readings go.
+        device: The devices.
+    """
+
+    station: str
+    tenant: str = "home"
+    timezone: str = "UTC"
+    broker: Broker = Broker()
+    device: tuple[Device, ...] = ()
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone in which the devices' clocks are read."""
+        return ZoneInfo(self.timezone)
+
+
+def load(path: Path) -> Config:
+    """Read the configuration file.
+
+    Raises:
+        ConfigError: It can't be read, or something in it is wrong.
+    """
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise ConfigError(
+            f"can't read {path}: {error.strerror}; give another file with --config"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no text file") from error
+    found = config.read(text, Config, str(path))
+    try:
+        check_id("station", found.station)
+        check_id("tenant", found.tenant)
+        ZoneInfo(found.timezone)
+    except (ValueError, ZoneInfoNotFoundError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    for device in found.device:
+        _check(device, path)
+    return found
+
+
+def _check(device: Device, path: Path) -> None:
+    if (device.address is None) is (device.port is None):
+        raise ConfigError(f"{path}: {device.driver} needs either an address or a port")
+    passkey = device.passkey or "000000"
+    if not (len(passkey) == 6 and passkey.isdecimal()):
+        raise ConfigError(f"{path}: passkey of {device.peer} is not six digits")

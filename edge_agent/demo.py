@@ -1,0 +1,317 @@
+"""The whole way of a reading, shown with simulated devices and checked.
+
+Each part is a process of its own, started by the same command that anybody
+would type; the agent sees what it would see on a real station.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import click
+
+_READY_S = 60.0
+_STORED_S = 120.0
+_STOP_S = 10.0
+_DRIVERS = {
+    "glucose-meter": "gatt-glucose",
+    "blood-pressure-cuff": "gatt-blood-pressure",
+    "ultraeasy": "onetouch-ultraeasy",
+}
+
+# A reading as both sides can tell it: serial number, kind, device's time, values.
+Fact = tuple[str, str, str | None, tuple[tuple[str, Decimal, str], ...]]
+
+
+class DemoFailed(Exception):
+    """A part did not start, or stopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One device's readings, held against what is stored.
+
+    Attributes:
+        device: Its name.
+        held: Readings in its memory.
+        stored: Readings at the gateway.
+        missing: Held and not stored.
+        doubled: Stored more than once.
+        changed: Stored and not held.
+    """
+
+    device: str
+    held: int
+    stored: int
+    missing: int
+    doubled: int
+    changed: int
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether all that is held is stored once, and nothing else."""
+        return not (self.missing or self.doubled or self.changed)
+
+
+def run(folder: Path, *, once: bool, as_json: bool) -> int:
+    """Show the demo.
+
+    Args:
+        folder: Where all parts keep their state.
+        once: Return when everything is checked, instead of on Ctrl-C.
+        as_json: Print the table as JSON.
+
+    Returns:
+        The exit status: 0 if every reading is stored exactly once.
+
+    Raises:
+        DemoFailed: A part did not start, or stopped.
+    """
+    folder = folder.resolve()
+    (folder / "logs").mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        try:
+            return _show(held, folder, once=once, as_json=as_json)
+        except KeyboardInterrupt:
+            click.echo("stopping …", err=True)
+            return 130
+
+
+def _show(held: ExitStack, folder: Path, *, once: bool, as_json: bool) -> int:
+    tell = _Steps()
+    tell("devices on a virtual radio and a serial port")
+    sim = _ready(held.enter_context(_part(folder, "sim", _sim(folder))))
+    truth = _truth()
+    tell("broker, gateway and store")
+    gateway = _ready(held.enter_context(_part(folder, "gateway", _gateway(folder))))
+    config = folder / "agent.toml"
+    config.write_text(_agent_config(sim["devices"], gateway))
+    tell("the agent, which pairs with the devices and reads them")
+    began = monotonic()
+    agent = held.enter_context(
+        _part(folder, "agent", _agent(folder, config), bus=sim["bus"])
+    )
+    page = gateway["http"]
+    names = {device["serial"]: device["name"] for device in sim["devices"]}
+    rows = _wait(page, truth, names, agent)
+    exact = all(row.is_exact for row in rows)
+    if as_json:
+        facts = {"page": page, "seconds": round(monotonic() - began, 2)}
+        click.echo(json.dumps({**facts, "devices": [asdict(row) for row in rows]}))
+    else:
+        click.echo(_table(rows))
+        click.echo(f"{monotonic() - began:.1f} s from the agent's start to the last")
+        click.secho(
+            "every reading is stored exactly once"
+            if exact
+            else f"NOT exact; the logs are in {folder / 'logs'}",
+            fg="green" if exact else "red",
+        )
+        click.echo(f"page: {page}/")
+    if not once:
+        click.echo("Ctrl-C stops everything", err=True)
+        while agent.process.poll() is None:
+            sleep(0.5)
+        raise DemoFailed(agent.last_words())
+    return 0 if exact else 1
+
+
+def compare(held: list[Fact], stored: list[Fact], names: dict[str, str]) -> list[Row]:
+    """Hold what the devices' memories have against what is stored.
+
+    Args:
+        held: All readings in the devices.
+        stored: All readings at the gateway.
+        names: The devices' names by serial number.
+    """
+    rows = []
+    for serial, name in names.items():
+        inside = Counter(fact for fact in held if fact[0] == serial)
+        outside = Counter(fact for fact in stored if fact[0] == serial)
+        rows.append(
+            Row(
+                device=name,
+                held=inside.total(),
+                stored=outside.total(),
+                missing=(inside - outside).total(),
+                doubled=sum(
+                    count - inside[fact]
+                    for fact, count in outside.items()
+                    if 0 < inside[fact] < count
+                ),
+                changed=sum(
+                    count for fact, count in outside.items() if not inside[fact]
+                ),
+            )
+        )
+    return rows
+
+
+class _Steps:
+    def __call__(self, step: str) -> None:
+        click.echo(f"starting {step}", err=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    name: str
+    process: "subprocess.Popen[bytes]"
+    out: Path
+    log: Path
+
+    def last_words(self) -> str:
+        lines = self.log.read_text(errors="replace").strip().splitlines()[-3:]
+        return f"{self.name} stopped: {' | '.join(lines) or 'without a word'}"
+
+
+@contextmanager
+def _part(
+    folder: Path, name: str, command: list[str], *, bus: str | None = None
+) -> Iterator[_Part]:
+    out, log = (folder / "logs" / f"{name}.{end}" for end in ("out", "log"))
+    environment = {**os.environ, **({"DBUS_SYSTEM_BUS_ADDRESS": bus} if bus else {})}
+    with out.open("wb") as stdout, log.open("wb") as stderr:
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
+            env=environment, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield _Part(name, process, out, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _ready(part: _Part) -> dict[str, Any]:
+    """Wait for the object that a part prints when it is ready."""
+    deadline = monotonic() + _READY_S
+    while monotonic() < deadline:
+        line = part.out.read_text()
+        if line.endswith("\n"):
+            found: dict[str, Any] = json.loads(line.splitlines()[0])
+            return found
+        if part.process.poll() is not None:
+            raise DemoFailed(part.last_words())
+        sleep(0.05)
+    raise DemoFailed(f"{part.name} is not ready after {_READY_S:g} s; see {part.log}")
+
+
+def _command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "edge_agent", *words]
+
+
+def _sim(folder: Path) -> list[str]:
+    return _command("sim", "run", "--data", str(folder / "sim"), "--json")
+
+
+def _gateway(folder: Path) -> list[str]:
+    data = str(folder / "gateway")
+    ports = ("--http-port", "0", "--mqtt-port", "0")
+    return _command("gateway", "serve", "--data", data, *ports, "--json")
+
+
+def _agent(folder: Path, config: Path) -> list[str]:
+    data = str(folder / "agent")
+    return _command("agent", "run", "--config", str(config), "--data", data)
+
+
+def _agent_config(devices: list[dict[str, str]], gateway: dict[str, Any]) -> str:
+    lines = [
+        'station = "demo-station"',
+        'tenant = "demo"',
+        "[broker]",
+        f'host = "{gateway["mqtt_host"]}"',
+        f"port = {gateway['mqtt_port']}",
+    ]
+    for device in devices:
+        lines += ["[[device]]", f'driver = "{_DRIVERS[device["model"]]}"']
+        lines += [
+            f"{key} = {json.dumps(device[key])}"
+            for key in ("address", "passkey", "port")
+            if key in device
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _truth() -> list[Fact]:
+    shown = subprocess.run(  # noqa: S603 - our own command
+        _command("sim", "show", "--json"), check=True, capture_output=True, text=True
+    )
+    facts = []
+    for line in shown.stdout.splitlines():
+        record = json.loads(line)
+        values = tuple(
+            (name, Decimal(value["value"]), value["unit"])
+            for name, value in sorted(record["values"].items())
+        )
+        fact = record["device"], record["kind"], record["device_time"], values
+        facts.append(fact)
+    return facts
+
+
+def _wait(
+    page: str, truth: list[Fact], names: dict[str, str], agent: _Part
+) -> list[Row]:
+    """Wait until all is stored, or nothing more comes; show how far it is."""
+    deadline = monotonic() + _STORED_S
+    stored: list[Fact] = []
+    with click.progressbar(length=len(truth), label="stored", file=sys.stderr) as bar:
+        while len(stored) < len(truth) and monotonic() < deadline:
+            if agent.process.poll() is not None:
+                raise DemoFailed(agent.last_words())
+            sleep(0.2)
+            before, stored = len(stored), _stored(page)
+            bar.update(len(stored) - before)
+    return compare(truth, stored, names)
+
+
+def _stored(page: str) -> list[Fact]:
+    facts: list[Fact] = []
+    after: str | None = ""
+    while after is not None:
+        found = _get(f"{page}/api/v1/readings?limit=1000&after={after}")
+        for reading in found["readings"]:
+            values = tuple(
+                sorted(
+                    (value["quantity"], canonical["value"], canonical["unit"])
+                    for value in reading["values"]
+                    if (canonical := value["canonical"]) is not None
+                )
+            )
+            serial = reading["device"]["serial"]
+            facts.append((serial, reading["kind"], reading["device_time"], values))
+        after = found["next"]
+    return facts
+
+
+def _get(url: str) -> Any:  # noqa: ANN401 - JSON
+    try:
+        with urlopen(url, timeout=10) as answer:  # noqa: S310 - our own gateway
+            return json.load(answer, parse_float=Decimal, parse_int=Decimal)
+    except URLError as error:
+        raise DemoFailed(f"the gateway does not answer: {error.reason}") from error
+
+
+def _table(rows: list[Row]) -> str:
+    head = ("device", "held", "stored", "missing", "doubled", "changed")
+    body = [tuple(str(cell) for cell in asdict(row).values()) for row in rows]
+    lines = [
+        f"{line[0]:<20}" + "".join(f"{cell:>9}" for cell in line[1:])
+        for line in (head, *body)
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,239 @@
+"""BLE devices as drivers' links, through bleak and BlueZ.
+
+One scanner, and one connection being set up, at a time: BlueZ answers a second
+one with ``InProgress``. Pairing is asked for on connecting, for the first read
+of an encrypted value would start it too, and may hang.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from uuid import UUID
+
+from bleak import BleakClient, BleakScanner
+from bleak.backends.characteristic import BleakGATTCharacteristic
+from bleak.backends.device import BLEDevice
+from bleak.backends.scanner import AdvertisementData
+from bleak.exc import BleakDBusError, BleakError, BleakGATTProtocolError
+from dbus_fast import DBusError
+
+from edge_agent.links.pairing import PairingAgent, pairing_agent
+from protocols.link import LinkLost, Packet, Refused
+from protocols.observation import LinkSecurity
+
+_log = logging.getLogger(__name__)
+
+_SCAN_SLICE_S = 5.0
+_CONNECT_S = 30.0
+_NOT_PERMITTED = "org.bluez.Error.NotPermitted"
+_INSUFFICIENT_AUTHENTICATION = 0x05
+_NO_RADIO = "no Bluetooth ({}); is bluetoothd running? see 'systemctl status bluetooth'"
+
+
+class NoRadio(Exception):
+    """BlueZ can't be reached, or has no adapter that is switched on."""
+
+
+class BleLink:
+    """An open connection to a BLE device, its services known.
+
+    Attributes:
+        security: How far the other end could be another device.
+    """
+
+    def __init__(
+        self,
+        client: BleakClient,
+        arrived: "asyncio.Queue[Packet | None]",
+        security: LinkSecurity,
+        journal: Callable[[Packet], None],
+    ) -> None:
+        self._client = client
+        self._arrived = arrived
+        self._journal = journal
+        self.security = security
+
+    def has(self, uuid: UUID) -> bool:
+        """Whether the device has the characteristic."""
+        return self._client.services.get_characteristic(uuid) is not None
+
+    async def read(self, uuid: UUID) -> bytes:
+        """Return the characteristic's value."""
+        async with _errors(uuid):
+            return bytes(await self._client.read_gatt_char(uuid))
+
+    async def write(self, uuid: UUID, payload: bytes) -> None:
+        """Write the characteristic and wait for the device's response."""
+        async with _errors(uuid):
+            await self._client.write_gatt_char(uuid, payload, response=True)
+
+    async def subscribe(self, uuid: UUID) -> None:
+        """Enable the characteristic's notifications or indications."""
+
+        def take(_: BleakGATTCharacteristic, payload: bytearray) -> None:
+            packet = Packet(uuid, bytes(payload))
+            self._journal(packet)
+            self._arrived.put_nowait(packet)
+
+        async with _errors(uuid):
+            await self._client.start_notify(uuid, take)
+
+    async def receive(self) -> Packet:
+        """Return the next packet in order of arrival; wait for it."""
+        packet = await self._arrived.get()
+        if packet is None:
+            self._arrived.put_nowait(None)
+            raise LinkLost("the device hung up, or is out of reach")
+        return packet
+
+
+@asynccontextmanager
+async def open_radio() -> AsyncIterator["Radio"]:
+    """Provide the station's radio, with our pairing agent registered.
+
+    Raises:
+        NoRadio: There is no Bluetooth.
+    """
+    async with AsyncExitStack() as held:
+        try:
+            agent = await held.enter_async_context(pairing_agent())
+        except (OSError, DBusError) as error:
+            raise NoRadio(_NO_RADIO.format(error)) from error
+        yield Radio(agent)
+
+
+async def advertisers(seconds: float) -> list[tuple[BLEDevice, AdvertisementData]]:
+    """Return every device that advertises within ``seconds``.
+
+    Raises:
+        NoRadio: There is no Bluetooth.
+    """
+    try:
+        found = await BleakScanner.discover(seconds, return_adv=True)
+    except (BleakError, DBusError, OSError) as error:
+        raise NoRadio(_NO_RADIO.format(error)) from error
+    return list(found.values())
+
+
+@asynccontextmanager
+async def _errors(uuid: UUID) -> AsyncIterator[None]:
+    """Turn bleak's errors into those that a driver knows."""
+    try:
+        yield
+    except BleakGATTProtocolError as error:
+        raise Refused(uuid, error.code) from error
+    except BleakDBusError as error:
+        if error.dbus_error == _NOT_PERMITTED:
+            raise Refused(uuid, _INSUFFICIENT_AUTHENTICATION) from error
+        raise LinkLost(str(error)) from error
+    except (BleakError, DBusError, EOFError, OSError) as error:
+        raise LinkLost(str(error)) from error
+
+
+class Radio:
+    """The station's one Bluetooth radio, shared by the tasks of its devices."""
+
+    def __init__(self, agent: PairingAgent) -> None:
+        self._agent = agent
+        self._busy = asyncio.Lock()
+        self._awaited: dict[str, asyncio.Future[BLEDevice]] = {}
+        self._wanted = asyncio.Event()
+
+    async def scan(self) -> None:
+        """Look for the devices that are awaited, for ever."""
+        while True:
+            if not self._awaited:
+                self._wanted.clear()
+                await self._wanted.wait()
+            try:
+                await self._scan_slice()
+            except (BleakError, DBusError, OSError) as error:
+                _log.warning("radio.scan failed: %s", error)
+                await asyncio.sleep(_SCAN_SLICE_S)
+
+    async def seen(self, address: str) -> BLEDevice:
+        """Return the device at ``address`` as soon as it advertises."""
+        loop = asyncio.get_running_loop()
+        found: asyncio.Future[BLEDevice] = loop.create_future()
+        self._awaited[address.upper()] = found
+        self._wanted.set()
+        try:
+            return await found
+        finally:
+            self._awaited.pop(address.upper(), None)
+
+    async def find(self, address: str, seconds: float) -> BLEDevice:
+        """Look for one device.
+
+        Raises:
+            LinkLost: It did not advertise within ``seconds``.
+        """
+        scanning = asyncio.ensure_future(self.scan())
+        try:
+            async with asyncio.timeout(seconds):
+                return await self.seen(address)
+        except TimeoutError:
+            raise LinkLost(
+                f"{address} did not advertise in {seconds:g} s; is it awake?"
+            ) from None
+        finally:
+            scanning.cancel()
+            await asyncio.wait({scanning})
+
+    @asynccontextmanager
+    async def connect(
+        self,
+        device: BLEDevice,
+        passkey: str | None,
+        journal: Callable[[Packet], None],
+    ) -> AsyncIterator[BleLink]:
+        """Connect to a device, and pair with it unless it is paired.
+
+        Args:
+            device: As `seen`.
+            passkey: The six digits printed on it, if it pairs by passkey.
+            journal: Called with each packet as it comes, before all else.
+
+        Raises:
+            LinkLost: It can't be reached, or refuses to pair.
+        """
+        arrived: asyncio.Queue[Packet | None] = asyncio.Queue()
+        client = BleakClient(
+            device,
+            disconnected_callback=lambda _: arrived.put_nowait(None),
+            pair=True,
+            timeout=_CONNECT_S,
+        )
+        address = device.address.upper()
+        async with self._busy:
+            self._agent.expect(address, passkey)
+            try:
+                await client.connect()
+            except TimeoutError as error:
+                raise LinkLost(f"no connection in {_CONNECT_S:g} s") from error
+            except (BleakError, DBusError, EOFError, OSError) as error:
+                raise LinkLost(f"can't connect: {error}") from error
+            finally:
+                self._agent.refuse(address)
+        by_passkey = address in self._agent.authenticated
+        security = LinkSecurity.AUTHENTICATED if by_passkey else LinkSecurity.ENCRYPTED
+        try:
+            yield BleLink(client, arrived, security, journal)
+        finally:
+            with suppress(BleakError, DBusError, EOFError, OSError):
+                await client.disconnect()
+
+    async def _scan_slice(self) -> None:
+        found = asyncio.Event()
+
+        def look(device: BLEDevice, _: AdvertisementData) -> None:
+            awaited = self._awaited.get(device.address.upper())
+            if awaited is not None and not awaited.done():
+                awaited.set_result(device)
+                found.set()
+
+        async with self._busy, BleakScanner(look):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SCAN_SLICE_S):
+                    await found.wait()

@@ -1,0 +1,119 @@
+"""Our pairing agent, which BlueZ asks when a device pairs.
+
+bleak brings none, and without one BlueZ refuses every pairing. Ours answers for
+the devices that this station is told to read, while it visits them, and for no
+other; a passkey comes from the configuration.
+
+Source: BlueZ, org.bluez.Agent1 and org.bluez.AgentManager1.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from dbus_fast import BusType, DBusError, Message, MessageType
+from dbus_fast.aio import MessageBus
+from dbus_fast.service import ServiceInterface, method
+
+_PATH = "/org/vitalwire/agent"
+_REJECTED = "org.bluez.Error.Rejected"
+
+
+class PairingAgent(ServiceInterface):
+    """Answers BlueZ for the devices expected to pair.
+
+    Attributes:
+        authenticated: Addresses that paired by passkey since the agent started.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("org.bluez.Agent1")
+        self._expected: dict[str, str | None] = {}
+        self.authenticated: set[str] = set()
+
+    def expect(self, address: str, passkey: str | None) -> None:
+        """Let the device at ``address`` pair, by ``passkey`` if it has one."""
+        self._expected[address.upper()] = passkey
+
+    def refuse(self, address: str) -> None:
+        """Let the device at ``address`` pair no more."""
+        self._expected.pop(address.upper(), None)
+
+    @method("RequestPasskey")
+    def _request_passkey(self, device: "o") -> "u":  # type: ignore[name-defined]  # noqa: F821
+        address = _address(device)
+        passkey = self._expected.get(address)
+        if passkey is None:
+            raise DBusError(_REJECTED, f"no passkey is configured for {address}")
+        self.authenticated.add(address)
+        return int(passkey)
+
+    @method("RequestConfirmation")
+    def _request_confirmation(self, device: "o", _passkey: "u") -> None:  # type: ignore[name-defined]  # noqa: F821
+        # A device that shows a number asks a person to compare; nobody does here.
+        self._must_be_just_works(device)
+
+    @method("RequestAuthorization")
+    def _request_authorization(self, device: "o") -> None:  # type: ignore[name-defined]  # noqa: F821
+        self._must_be_just_works(device)
+
+    @method("AuthorizeService")
+    def _authorize_service(self, device: "o", _uuid: "s") -> None:  # type: ignore[name-defined]  # noqa: F821
+        if _address(device) not in self._expected:
+            raise DBusError(_REJECTED, "not a device of this station")
+
+    @method("Cancel")
+    def _cancel(self) -> None:
+        pass
+
+    @method("Release")
+    def _release(self) -> None:
+        pass
+
+    def _must_be_just_works(self, device: str) -> None:
+        address = _address(device)
+        if address not in self._expected:
+            raise DBusError(_REJECTED, "not a device of this station")
+        if self._expected[address] is not None:
+            # It should have asked for the passkey: a downgrade, or another device.
+            raise DBusError(_REJECTED, f"{address} must pair by its passkey")
+
+
+@asynccontextmanager
+async def pairing_agent() -> AsyncIterator[PairingAgent]:
+    """Register our agent with BlueZ, for as long as it is held.
+
+    Raises:
+        OSError: There is no system bus.
+        DBusError: BlueZ refuses.
+    """
+    bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
+    agent = PairingAgent()
+    try:
+        bus.export(_PATH, agent)
+        await _ask(bus, "RegisterAgent", "os", [_PATH, "KeyboardDisplay"])
+        await _ask(bus, "RequestDefaultAgent", "o", [_PATH])
+        yield agent
+    finally:
+        bus.disconnect()
+
+
+async def _ask(
+    bus: MessageBus, member: str, signature: str, body: list[object]
+) -> None:
+    reply = await bus.call(
+        Message(
+            destination="org.bluez",
+            path="/org/bluez",
+            interface="org.bluez.AgentManager1",
+            member=member,
+            signature=signature,
+            body=body,
+        )
+    )
+    if reply is not None and reply.message_type == MessageType.ERROR:
+        raise DBusError(reply.error_name or "error", str(reply.body))
+
+
+def _address(path: str) -> str:
+    """Return the address in a BlueZ object path, .../dev_AA_BB_CC_DD_EE_FF."""
+    return path.rpartition("/dev_")[2].replace("_", ":").upper()

@@ -1,0 +1,93 @@
+"""One visit for a technician: what a device says, printed and kept nowhere."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing
+
+from drivers.sdk import GattDriver, Observation
+from edge_agent import registry
+from edge_agent.links.ble import open_radio
+from edge_agent.links.serial import open_port
+from protocols.kinds import Shown
+from protocols.observation import State
+
+_SEEN_S = 30.0
+
+
+class OnceOnly(Exception):
+    """Reading the device here would take its readings from where they belong."""
+
+
+async def observations(
+    driver_name: str, peer: str, passkey: str | None, *, take: bool
+) -> AsyncIterator[Shown]:
+    """Yield what one visit to a device brings, as objects.
+
+    Args:
+        driver_name: The driver to read it with.
+        peer: Its address or its port.
+        passkey: The six digits printed on it, if it pairs by passkey.
+        take: Read also a device that tells a reading only once.
+
+    Raises:
+        OnceOnly: The device would tell its readings to nobody else.
+        UnknownDriver: No such driver is installed.
+        NoRadio: It is a BLE device, and there is no Bluetooth.
+        LinkLost: The device is not there, or went away.
+        NoReply: It is there and does not answer.
+        Refused: It refused what the driver needs.
+    """
+    driver = registry.load(driver_name)
+    if isinstance(driver, GattDriver) and driver.once_only and not take:
+        raise OnceOnly(
+            f"devices of {driver.id} tell a reading only once: what is printed here "
+            "reaches no gateway; say --take to do it all the same"
+        )
+    async with AsyncExitStack() as held:
+        if isinstance(driver, GattDriver):
+            radio = await held.enter_async_context(open_radio())
+            seen = await radio.find(peer, _SEEN_S)
+            connecting = radio.connect(seen, passkey, lambda _: None)
+            events = driver.visit(await held.enter_async_context(connecting), None)
+        else:
+            opening = open_port(peer, driver.baud, lambda _: None)
+            events = driver.visit(await held.enter_async_context(opening), None)
+        known: set[tuple[bytes, ...]] = set()
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, Observation) and event.raw not in known:
+                    known.add(event.raw)
+                    yield show(event)
+
+
+def show(seen: Observation) -> Shown:
+    """Return an observation as an object."""
+    return {
+        "kind": seen.kind.value,
+        "values": [
+            {
+                "quantity": value.quantity.value,
+                "value": value.number,
+                "unit": value.unit.value,
+                "state": value.state.name.lower(),
+            }
+            for value in seen.values
+        ],
+        "device_time": None if seen.device_time is None else str(seen.device_time),
+        "offset_min": seen.offset_min,
+        "sequence": seen.sequence,
+        "slot": seen.slot,
+        "status": list(seen.status),
+        "context": dict(seen.context),
+        "raw": [part.hex() for part in seen.raw],
+    }
+
+
+def line(shown: Shown) -> str:
+    """Return what `show` gave as one line for people."""
+    values = shown["values"]
+    parts = [f"{shown['device_time'] or 'no time':<20}", f"{shown['kind']:<17}"]
+    for value in values if isinstance(values, list) else []:
+        measured = value["state"] == State.MEASURED.name.lower()
+        text = value["value"] if measured else value["state"].replace("_", " ")
+        parts.append(f"{value['quantity']} {text} {value['unit']}")
+    return "  ".join(parts)

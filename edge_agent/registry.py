@@ -1,0 +1,37 @@
+"""Drivers by entry point, loaded when asked for."""
+
+from importlib.metadata import EntryPoint, entry_points
+
+from drivers.sdk import GattDriver, SerialDriver
+
+_GROUP = "vitalwire.drivers"
+
+
+class UnknownDriver(Exception):
+    """No driver of that name is installed."""
+
+
+def names() -> list[str]:
+    """Return the names of all installed drivers, in order."""
+    return sorted(_found())
+
+
+def load(name: str) -> GattDriver | SerialDriver:
+    """Return the driver of that name.
+
+    Raises:
+        UnknownDriver: None is installed, or it is no driver.
+    """
+    try:
+        driver = _found()[name].load()
+    except KeyError:
+        raise UnknownDriver(
+            f"no driver '{name}'; installed: {', '.join(names())}"
+        ) from None
+    if not isinstance(driver, GattDriver | SerialDriver):
+        raise UnknownDriver(f"'{name}' is no driver, but a {type(driver).__name__}")
+    return driver
+
+
+def _found() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=_GROUP)}

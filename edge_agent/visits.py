@@ -1,0 +1,310 @@
+"""One device's life: meet it, read it, write down what it says, let it rest."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from time import time
+from uuid import UUID
+
+from drivers.sdk import (
+    Checkpoint,
+    DecodeError,
+    DeviceClock,
+    Event,
+    GattDriver,
+    Identity,
+    LinkLost,
+    NoReply,
+    Observation,
+    Packet,
+    Refused,
+    SerialDriver,
+    Undecoded,
+)
+from edge_agent import backoff, config
+from edge_agent.clock import Offset, true_time
+from edge_agent.config import Config
+from edge_agent.health import DeviceHealth, Health
+from edge_agent.identity import device_of
+from edge_agent.links.ble import BleLink, Radio
+from edge_agent.links.serial import open_port
+from edge_agent.outbox import Outbox
+from edge_agent.quality import assess
+from protocols.gatt.racp import Incomplete
+from protocols.observation import (
+    Device,
+    LinkSecurity,
+    Quality,
+    Reading,
+    TimeMethod,
+    needs_arrival,
+)
+
+_log = logging.getLogger(__name__)
+
+_FULL = 64  # observations that are written down together
+_IDLE_S = 0.05  # a device that pauses so long has what it said written down
+
+
+@dataclass
+class Station:
+    """What the visits to all devices share.
+
+    Attributes:
+        config: The agent's configuration.
+        outbox: Where readings go.
+        health: Where it is told how visits went.
+        radio: The Bluetooth radio; None where no device needs one.
+        captured: Set when a reading was written down.
+    """
+
+    config: Config
+    outbox: Outbox
+    health: Health
+    radio: Radio | None = None
+    captured: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def attend(
+    station: Station, device: config.Device, driver: GattDriver | SerialDriver
+) -> None:
+    """Visit a device again and again, for ever; survive whatever it does."""
+    health = station.health.devices.setdefault(device.peer, DeviceHealth(driver.id))
+    while True:
+        health.state = "waiting"
+        rest_s = device.every_s
+        try:
+            await visit(station, device, driver)
+            health.visits += 1
+            health.failures, health.problem, health.state = 0, "", "resting"
+        except (LinkLost, NoReply, Refused, DecodeError, Incomplete) as error:
+            _failed(health, error)
+            _log.warning("visit.failed driver=%s: %s", driver.id, error)
+            rest_s = backoff.delay_s(health.failures)
+        except Exception as error:  # noqa: BLE001 - logged with its traceback
+            # The one boundary: a faulty driver must not stop the other devices.
+            _failed(health, error)
+            _log.exception("visit.broke driver=%s", driver.id)
+            rest_s = backoff.delay_s(health.failures)
+        health.visited_at = time()
+        station.health.save()
+        await asyncio.sleep(rest_s)
+
+
+async def visit(
+    station: Station, device: config.Device, driver: GattDriver | SerialDriver
+) -> None:
+    """Visit a device once, as soon as it is there.
+
+    Raises:
+        LinkLost: It went away before the visit was over.
+        NoReply: It is there and does not answer.
+        Refused: It refused what the driver needs.
+        DecodeError: It answers what it must not.
+        Incomplete: It holds readings that did not come.
+    """
+    capture = Capture(station, device.peer, driver)
+    await capture.recover()
+    async with AsyncExitStack() as held:
+        start: Callable[[int | None], AsyncGenerator[Event, None]]
+        if isinstance(driver, GattDriver):
+            link = await held.enter_async_context(_ble(station, device, capture))
+            start = partial(driver.visit, link)
+            capture.security = link.security
+        else:
+            port = open_port(device.peer, driver.baud, capture.note)
+            start = partial(driver.visit, await held.enter_async_context(port))
+            capture.security = LinkSecurity.WIRED
+        station.health.devices[device.peer].state = "visiting"
+        station.health.save()
+        mark = capture.mark
+        while not await capture.take(start(mark), mark):
+            mark = capture.mark  # another device hangs there than last time
+    await capture.recover()
+
+
+@asynccontextmanager
+async def _ble(
+    station: Station, device: config.Device, capture: "Capture"
+) -> AsyncIterator[BleLink]:
+    if station.radio is None:
+        raise LinkLost("this station has no Bluetooth radio")
+    seen = await station.radio.seen(device.peer)
+    async with station.radio.connect(seen, device.passkey, capture.journal) as link:
+        yield link
+
+
+class Capture:
+    """What is known during one visit, and the way of its events to the disk.
+
+    Attributes:
+        security: How far the other end could be another device.
+    """
+
+    def __init__(
+        self, station: Station, peer: str, driver: GattDriver | SerialDriver
+    ) -> None:
+        self.security = LinkSecurity.NONE
+        self._station = station
+        self._outbox = station.outbox
+        self._peer = peer
+        self._driver = driver
+        self._health = station.health.devices[peer]
+        self._device = station.outbox.device(peer)
+        self._offset: Offset | None = None
+        self._seen: list[Observation] = []
+
+    @property
+    def mark(self) -> int | None:
+        """Where the driver may start, by the device's last checkpoint."""
+        if self._device is None:
+            return None
+        return self._outbox.mark(self._device.id, self._driver.id)
+
+    def journal(self, packet: Packet) -> None:
+        """Write a packet down as it comes, if its device tells it only once."""
+        if isinstance(self._driver, GattDriver) and self._driver.once_only:
+            self._outbox.journal(
+                self._peer,
+                self._driver.id,
+                str(packet.uuid),
+                packet.payload,
+                _now_ms(),
+            )
+
+    def note(self, _event: object) -> None:
+        """Count a piece of damage that the driver met on the link."""
+        self._health.damaged += 1
+
+    async def recover(self) -> None:
+        """Capture what an earlier visit wrote down and did not come to capture."""
+        driver = self._driver
+        if not isinstance(driver, GattDriver) or self._device is None:
+            return
+        for row in self._outbox.journaled(self._peer, driver.id):
+            for event in driver.decode(Packet(UUID(row.source), row.payload)):
+                await self._note_down(event)
+        await self._write()
+
+    async def take(self, events: AsyncGenerator[Event, None], mark: int | None) -> bool:
+        """Write down what a driver yields, at once when the device pauses.
+
+        Returns:
+            Whether the driver came to its end; it must start anew where the
+            device is not the one whose ``mark`` it was given.
+        """
+        awaited: asyncio.Future[Event] | None = None
+        try:
+            while True:
+                if awaited is None:
+                    awaited = asyncio.ensure_future(_next(events))
+                pause_s = _IDLE_S if self._seen else None
+                done, _ = await asyncio.wait({awaited}, timeout=pause_s)
+                if not done:
+                    await self._write()
+                    continue
+                event, awaited = awaited.result(), None
+                await self._note_down(event)
+                if isinstance(event, Identity) and self.mark != mark:
+                    return False
+        except StopAsyncIteration:
+            return True
+        finally:
+            if awaited is not None:
+                awaited.cancel()
+                await asyncio.wait({awaited})
+            await self._write()
+            await events.aclose()
+
+    async def _note_down(self, event: Event) -> None:
+        match event:
+            case Identity():
+                self._device = device_of(event, self._peer)
+                await asyncio.to_thread(self._outbox.meet, self._peer, self._device)
+            case DeviceClock(time):
+                self._offset = Offset.between(time, self._now())
+            case Observation():
+                self._seen.append(event)
+                if len(self._seen) >= _FULL:
+                    await self._write()
+            case Checkpoint(mark):
+                await self._write(mark)
+            case Undecoded(source, payload, problem):
+                _log.warning("payload.undecoded driver=%s", self._driver.id)
+                await asyncio.to_thread(
+                    self._outbox.keep_undecoded,
+                    self._peer,
+                    self._driver.id,
+                    source,
+                    payload,
+                    problem=problem,
+                    received_ms=_now_ms(),
+                )
+
+    async def _write(self, mark: int | None = None) -> None:
+        """Write what was seen, and the checkpoint behind it, in one transaction."""
+        # What a device tells only once stays journaled until it is known which
+        # device it is; any other device will tell it again.
+        device, seen = self._device, self._seen
+        self._seen = []
+        if device is None or (not seen and mark is None):
+            return
+        readings = self._readings(device, seen)
+        new = await asyncio.to_thread(
+            self._outbox.capture,
+            self._peer,
+            readings,
+            mark=None if mark is None else (device.id, self._driver.id, mark),
+        )
+        if new:
+            self._health.captured += new
+            self._station.captured.set()
+
+    def _readings(self, device: Device, seen: list[Observation]) -> list[Reading]:
+        now = self._now()
+        zone = self._station.config.zone
+        readings = []
+        for observation, noticed in zip(seen, assess(seen), strict=True):
+            found = true_time(observation, self._offset, now, zone)
+            unset = found.method == TimeMethod.UNKNOWN
+            clock = Quality.CLOCK_UNSET if unset else Quality.NONE
+            clock |= Quality.CLOCK_AHEAD if found.ahead else Quality.NONE
+            arrival = secrets.randbits(61) if needs_arrival(observation) else None
+            readings.append(
+                Reading(
+                    device=device,
+                    observation=observation,
+                    driver=self._driver.id,
+                    driver_version=self._driver.version,
+                    captured_ms=_now_ms(),
+                    utc_ms=found.utc_ms,
+                    time_method=found.method,
+                    time_bound_ms=found.bound_ms,
+                    link=self.security,
+                    quality=noticed | clock,
+                    arrival=arrival,
+                )
+            )
+        return readings
+
+    def _now(self) -> datetime:
+        return datetime.now(self._station.config.zone)
+
+
+async def _next(events: AsyncGenerator[Event, None]) -> Event:
+    return await anext(events)
+
+
+def _failed(health: DeviceHealth, error: Exception) -> None:
+    health.failures += 1
+    health.problem = str(error) or type(error).__name__
+    health.state = "failing"
+
+
+def _now_ms() -> int:
+    return int(time() * 1000)

@@ -1,0 +1,191 @@
+"""A blood-pressure cuff with the Bluetooth Blood Pressure Service.
+
+Source: Bluetooth SIG, Blood Pressure Service 1.1.1, §3; Blood Pressure Profile
+1.1.1, §4.
+
+    flags u8, systolic, diastolic and mean SFLOAT, [time 7], [pulse SFLOAT],
+    [user u8], [status u16]
+
+As cuffs do, it sends every unsent record as soon as its indications are
+enabled, tells each only once, and then hangs up.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from struct import pack
+from uuid import UUID
+
+from firmware_sim.bench import (
+    Action,
+    AttError,
+    Characteristic,
+    HangUp,
+    Pairing,
+    Security,
+    Send,
+)
+from firmware_sim.fields import NOT_A_NUMBER, date_time, sfloat
+from firmware_sim.label import Label, services
+from protocols.gatt.uuid import sig
+
+_BLOOD_PRESSURE, _MEASUREMENT, _FEATURE = sig(0x1810), sig(0x2A35), sig(0x2A49)
+
+_KPA, _TIME, _PULSE_RATE, _USER, _STATUS = 1, 2, 4, 8, 16
+_FEATURES = 0x0027  # body movement, cuff fit, irregular pulse, position
+
+_READ_NOT_PERMITTED, _WRITE_NOT_PERMITTED = 0x02, 0x03  # ATT 1.0 §3.4.1.1
+
+
+@dataclass(frozen=True, slots=True)
+class BloodPressureRecord:
+    """One stored measurement.
+
+    Attributes:
+        systolic: In mmHg or `kpa`; NaN, as the other two, if it failed.
+        diastolic: In the same unit.
+        time: The cuff's clock, without a zone; None leaves the field out.
+        pulse_rate: Per minute; None leaves the field out.
+        mean: In the same unit as systolic; NaN is not known.
+        user: The user slot, 0 to 254, or 255 for unknown; None leaves it out.
+        status: Measurement Status bits; None leaves the field out.
+        kpa: Whether the pressures are in kPa.
+    """
+
+    systolic: Decimal
+    diastolic: Decimal
+    time: datetime | None = None
+    pulse_rate: Decimal | None = None
+    mean: Decimal = NOT_A_NUMBER
+    user: int | None = None
+    status: int | None = None
+    kpa: bool = False
+
+    def indication(self) -> Send:
+        """Return the record as it is sent.
+
+        Raises:
+            ValueError: A value has more digits than an SFLOAT can hold.
+        """
+        flags, fields = _KPA * self.kpa, b""
+        for pressure in (self.systolic, self.diastolic, self.mean):
+            fields += sfloat(pressure)
+        if self.time is not None:
+            flags |= _TIME
+            fields += date_time(self.time)
+        if self.pulse_rate is not None:
+            flags |= _PULSE_RATE
+            fields += sfloat(self.pulse_rate)
+        if self.user is not None:
+            flags |= _USER
+            fields += bytes([self.user])
+        if self.status is not None:
+            flags |= _STATUS
+            fields += pack("<H", self.status)
+        return Send(_MEASUREMENT, bytes([flags]) + fields)
+
+
+@dataclass(frozen=True, slots=True)
+class CuffFaults:
+    """What goes wrong, once each.
+
+    Indications are counted from 1, over all connections.
+
+    Attributes:
+        repeat: Indications that are sent twice.
+        hang_up_after: Indications behind which the link drops.
+    """
+
+    repeat: frozenset[int] = frozenset()
+    hang_up_after: frozenset[int] = frozenset()
+
+
+class BloodPressureCuff:
+    """A blood-pressure cuff's firmware: a `GattBench`.
+
+    Args:
+        records: What it has measured and not yet sent, oldest first.
+        name: What it advertises.
+        label: Its device information and battery.
+        pairing: How it pairs.
+        passkey: Of use only with another ``pairing``.
+        security: What its measurements require; the rest is open.
+        faults: What goes wrong.
+    """
+
+    advertised = (_BLOOD_PRESSURE,)
+
+    def __init__(
+        self,
+        records: Iterable[BloodPressureRecord],
+        *,
+        name: str = "Cuff 0815",
+        label: Label = Label("Blood pressure cuff", "00000815"),  # noqa: B008 - frozen
+        pairing: Pairing = Pairing.JUST_WORKS,
+        passkey: int = 0,
+        security: Security = Security.ENCRYPTED,
+        faults: CuffFaults = CuffFaults(),
+    ) -> None:
+        self.name, self.pairing, self.passkey = name, pairing, passkey
+        self.services = {
+            _BLOOD_PRESSURE: (
+                Characteristic(_MEASUREMENT, frozenset({"indicate"}), security),
+                Characteristic(_FEATURE, frozenset({"read"})),
+            ),
+            **services(Security.NONE),
+        }
+        self._unsent = deque(records)
+        self._label, self._faults = label, faults
+        self._enabled = False
+        self._sent = 0
+
+    @property
+    def unsent(self) -> tuple[BloodPressureRecord, ...]:
+        """What nobody has confirmed yet, oldest first."""
+        return tuple(self._unsent)
+
+    def store(self, record: BloodPressureRecord) -> None:
+        """Add a measurement, as a test does that somebody takes now."""
+        self._unsent.append(record)
+
+    def connected(self) -> None:
+        """Begin with nothing enabled."""
+        self._enabled = False
+
+    def disconnected(self) -> None:
+        """Stop sending; what was not confirmed is kept."""
+        self._enabled = False
+
+    def read(self, uuid: UUID) -> bytes:
+        """Return a value; raise `AttError` for what is not readable."""
+        if uuid == _FEATURE:
+            return pack("<H", _FEATURES)
+        try:
+            return self._label.values[uuid]
+        except KeyError:
+            raise AttError(_READ_NOT_PERMITTED) from None
+
+    def write(self, uuid: UUID, payload: bytes) -> Iterable[Action]:  # noqa: ARG002 - none
+        """Refuse: nothing is writable."""
+        raise AttError(_WRITE_NOT_PERMITTED)
+
+    def enabled(self, uuid: UUID, *, on: bool) -> Iterable[Action]:
+        """Send all that is unsent, then hang up, once 2A35 is enabled."""
+        if uuid != _MEASUREMENT:
+            return ()
+        self._enabled = on
+        return self._tell() if on else ()
+
+    def _tell(self) -> Iterator[Action]:
+        while self._unsent and self._enabled:
+            record = self._unsent[0]
+            self._sent += 1
+            for _ in range(1 + (self._sent in self._faults.repeat)):
+                yield record.indication()
+            self._unsent.popleft()  # asked for more, the carrier has confirmed it
+            if self._sent in self._faults.hang_up_after:
+                yield HangUp()
+        if self._enabled:
+            yield HangUp()

@@ -1,0 +1,280 @@
+"""A glucose meter with the Bluetooth Glucose Service.
+
+Source: Bluetooth SIG, Glucose Service 1.0.1, §3; Current Time Service 1.1,
+§3.1; GATT Specification Supplement, Record Access Control Point.
+
+    measurement  flags u8, sequence u16, base time 7, [offset s16],
+                 [concentration SFLOAT, type and location u8], [status u16]
+    context      flags u8, sequence u16, [meal u8]
+    count        05 00 number u16, the answer to op code 4 of the control point
+
+A record is one notification, and directly after it a second one with its
+context if it has one.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from struct import pack
+from typing import Final
+from uuid import UUID
+
+from firmware_sim.bench import (
+    Action,
+    AttError,
+    Characteristic,
+    HangUp,
+    Pairing,
+    Security,
+    Send,
+)
+from firmware_sim.fields import date_time, sfloat
+from firmware_sim.label import Label, services
+from firmware_sim.racp import ALL_OPERATORS, Answer, Op, Refusal, Request, parse
+from protocols.gatt.uuid import sig
+
+_GLUCOSE, _CURRENT_TIME_SERVICE = sig(0x1808), sig(0x1805)
+_MEASUREMENT, _CONTEXT, _FEATURE = sig(0x2A18), sig(0x2A34), sig(0x2A51)
+_CONTROL_POINT, _CURRENT_TIME = sig(0x2A52), sig(0x2A2B)
+
+_OFFSET, _CONCENTRATION, _MOL_PER_L, _STATUS, _CONTEXT_FOLLOWS = 1, 2, 4, 8, 16
+_MEAL = 2
+_ALL_FEATURES = 0x03FF  # everything but multiple bonds
+
+# ATT 1.0 §3.4.1.1, Glucose Service 1.0.1 §1.6
+_READ_NOT_PERMITTED, _WRITE_NOT_PERMITTED, _INVALID_LENGTH = 0x02, 0x03, 0x0D
+_PROCEDURE_RUNNING, _CCCD_IMPROPER = 0x80, 0x81
+
+_STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
+
+
+@dataclass(frozen=True, slots=True)
+class GlucoseRecord:
+    """One stored result.
+
+    Attributes:
+        sequence: 0 to 65535; 0 follows 65535.
+        base_time: The internal clock, without a zone; None is unknown.
+        value: In `unit`, with the decimals that the meter shows; an infinity
+            is HI or LO, NaN is not measured, None leaves the field out.
+        unit: ``mg/dL``, sent as kg/L, or ``mmol/L``, sent as mol/L.
+        offset_min: Minutes from the internal clock to the one that the person
+            sees; None leaves the field out.
+        sample_type: 1 to 10; 8 is undetermined plasma, 10 control solution.
+        location: 1 to 5 or 15; 1 is finger, 4 control solution, 15 unknown.
+        status: Sensor Status Annunciation bits; None leaves the field out.
+        meal: 1 to 5, sent in a context; 1 is before a meal, 2 after it. None
+            is no context.
+    """
+
+    sequence: int
+    base_time: datetime | None
+    value: Decimal | None
+    unit: str = "mg/dL"
+    offset_min: int | None = 0
+    sample_type: int = 8
+    location: int = 15
+    status: int | None = 0
+    meal: int | None = None
+
+    @property
+    def user_facing_time(self) -> datetime | None:
+        """What the person saw on the meter; None is unknown."""
+        if self.base_time is None:
+            return None
+        return self.base_time + timedelta(minutes=self.offset_min or 0)
+
+    def notifications(self) -> Iterator[Send]:
+        """Yield the record as it is sent.
+
+        Raises:
+            ValueError: The value has more digits than an SFLOAT can hold.
+        """
+        yield Send(_MEASUREMENT, self._measurement())
+        if self.meal is not None:
+            yield Send(_CONTEXT, pack("<BHB", _MEAL, self.sequence, self.meal))
+
+    def _measurement(self) -> bytes:
+        flags, fields = 0, b""
+        if self.offset_min is not None:
+            flags |= _OFFSET
+            fields += pack("<h", self.offset_min)
+        if self.value is not None:
+            in_moles = self.unit == "mmol/L"
+            flags |= _CONCENTRATION | _MOL_PER_L * in_moles
+            fields += sfloat(self.value.scaleb(-3 if in_moles else -5))
+            fields += bytes([self.location << 4 | self.sample_type])
+        if self.status is not None:
+            flags |= _STATUS
+            fields += pack("<H", self.status)
+        if self.meal is not None:
+            flags |= _CONTEXT_FOLLOWS
+        return pack("<BH", flags, self.sequence) + date_time(self.base_time) + fields
+
+
+@dataclass(frozen=True, slots=True)
+class GlucoseFaults:
+    """What goes wrong, once each; notifications are counted from 1.
+
+    The count goes over contexts too, and over all connections, so that a
+    second attempt gets through.
+
+    Attributes:
+        lose: Notifications that are never sent.
+        repeat: Notifications that are sent twice.
+        hang_up_after: Notifications behind which the link drops.
+        miscount: Added to every number of records that the meter tells.
+        never_ends: Whether the indication that ends a procedure never comes.
+    """
+
+    lose: frozenset[int] = frozenset()
+    repeat: frozenset[int] = frozenset()
+    hang_up_after: frozenset[int] = frozenset()
+    miscount: int = 0
+    never_ends: bool = False
+
+
+class GlucoseMeter:
+    """A glucose meter's firmware: a `GattBench`.
+
+    Args:
+        records: What it has stored, oldest first.
+        name: What it advertises.
+        label: Its device information and battery.
+        pairing: How it pairs.
+        passkey: The six digits printed on it, 0 to 999999.
+        security: What the glucose and the time service require. The rest
+            requires encryption, unless this is ``NONE``.
+        clock: Tells the time that it shows; it stands still if not given.
+        operators: The RACP operators that it knows, of 1 to 6.
+        filters: The filter types that it knows: 1 sequence number, 2
+            user-facing time.
+        erasable: Whether it deletes records when asked to.
+        faults: What goes wrong.
+
+    Attributes:
+        records: What is stored now, oldest first.
+    """
+
+    advertised = (_GLUCOSE,)
+
+    def __init__(
+        self,
+        records: Iterable[GlucoseRecord],
+        *,
+        name: str = "meter+00012345",
+        label: Label = Label("Glucose meter", "00012345"),  # noqa: B008 - frozen
+        pairing: Pairing = Pairing.PASSKEY,
+        passkey: int = 123456,
+        security: Security = Security.AUTHENTICATED,
+        clock: Callable[[], datetime] = lambda: _STOPPED_CLOCK,
+        operators: frozenset[int] = ALL_OPERATORS,
+        filters: frozenset[int] = frozenset({1, 2}),
+        erasable: bool = False,
+        faults: GlucoseFaults = GlucoseFaults(),
+    ) -> None:
+        self.name, self.pairing, self.passkey = name, pairing, passkey
+        self.services = _services(security)
+        self.records = list(records)
+        self._label, self._clock, self._faults = label, clock, faults
+        self._parse = partial(
+            parse, operators=operators, filters=filters, erasable=erasable
+        )
+        self._enabled: set[UUID] = set()
+        self._running: Request | None = None
+        self._sent = 0
+
+    def store(self, record: GlucoseRecord) -> None:
+        """Add a result, as a test does that somebody takes now."""
+        self.records.append(record)
+
+    def connected(self) -> None:
+        """Begin with nothing enabled and nothing running."""
+        self._enabled.clear()
+        self._running = None
+
+    def disconnected(self) -> None:
+        """Forget the procedure that was running."""
+        self._running = None
+
+    def read(self, uuid: UUID) -> bytes:
+        """Return a value; raise `AttError` for what is not readable."""
+        if uuid == _FEATURE:
+            return pack("<H", _ALL_FEATURES)
+        if uuid == _CURRENT_TIME:
+            now = self._clock()
+            return date_time(now) + bytes([now.isoweekday(), 0, 0])
+        try:
+            return self._label.values[uuid]
+        except KeyError:
+            raise AttError(_READ_NOT_PERMITTED) from None
+
+    def enabled(self, uuid: UUID, *, on: bool) -> Iterable[Action]:
+        """Note it; nothing follows from it."""
+        (self._enabled.add if on else self._enabled.discard)(uuid)
+        return ()
+
+    def write(self, uuid: UUID, payload: bytes) -> Iterable[Action]:
+        """Take a request to the control point; return what it starts."""
+        if uuid != _CONTROL_POINT:
+            raise AttError(_WRITE_NOT_PERMITTED)
+        if not payload:
+            raise AttError(_INVALID_LENGTH)
+        if not {_MEASUREMENT, _CONTROL_POINT} <= self._enabled:
+            raise AttError(_CCCD_IMPROPER)
+        if self._running is not None and payload[0] != Op.ABORT:
+            raise AttError(_PROCEDURE_RUNNING)
+        try:
+            request = self._parse(payload)
+        except Refusal as refusal:
+            return [Send(_CONTROL_POINT, refusal.payload)]
+        if request.op is Op.ABORT:
+            self._running = None
+            return [Send(_CONTROL_POINT, request.answer(Answer.SUCCESS))]
+        self._running = request
+        return self._run(request, request.select(self.records))
+
+    def _run(self, request: Request, records: list[GlucoseRecord]) -> Iterator[Action]:
+        answer = request.answer(Answer.SUCCESS if records else Answer.NO_RECORDS)
+        if request.op is Op.COUNT:
+            answer = pack("<BBH", 5, 0, len(records) + self._faults.miscount)
+        elif request.op is Op.DELETE:
+            self.records = [each for each in self.records if each not in records]
+        else:
+            for record in records:
+                for send in record.notifications():
+                    if self._running is not request:  # it was aborted
+                        return
+                    yield from self._notify(send)
+        if self._running is request and not self._faults.never_ends:
+            self._running = None  # whoever hears the answer may ask again at once
+            yield Send(_CONTROL_POINT, answer)
+
+    def _notify(self, send: Send) -> Iterator[Action]:
+        self._sent += 1
+        number, faults = self._sent, self._faults
+        if number not in faults.lose:
+            yield send
+        if number in faults.repeat:
+            yield send
+        if number in faults.hang_up_after:
+            yield HangUp()
+
+
+def _services(security: Security) -> dict[UUID, tuple[Characteristic, ...]]:
+    def one(uuid: UUID, *properties: str) -> Characteristic:
+        return Characteristic(uuid, frozenset(properties), security)
+
+    is_open = security is Security.NONE
+    return {
+        _GLUCOSE: (
+            one(_MEASUREMENT, "notify"),
+            one(_CONTEXT, "notify"),
+            one(_FEATURE, "read"),
+            one(_CONTROL_POINT, "write", "indicate"),
+        ),
+        _CURRENT_TIME_SERVICE: (one(_CURRENT_TIME, "read"),),
+        **services(Security.NONE if is_open else Security.ENCRYPTED),
+    }

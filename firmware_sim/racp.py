@@ -1,0 +1,188 @@
+"""The Record Access Control Point as a meter sees it: requests, and refusals.
+
+Source: Bluetooth SIG, Glucose Service 1.0.1, §3.4; GATT Specification
+Supplement, Record Access Control Point.
+
+    request  op code u8, operator u8, [filter type u8, one or two values]
+    refusal  06 00 op code u8, response value u8
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from struct import unpack
+from typing import Protocol, TypeVar
+
+ALL_OPERATORS = frozenset(range(1, 7))
+
+_NULL, _ALL, _AT_MOST, _AT_LEAST, _WITHIN, _FIRST, _LAST = range(7)
+_COMPARING = (_AT_MOST, _AT_LEAST, _WITHIN)
+_SEQUENCE, _TIME = 1, 2  # filter types
+_SIZES = {_SEQUENCE: 2, _TIME: 7}
+
+
+class Op(IntEnum):
+    """What is asked for; all else is not supported."""
+
+    REPORT = 1
+    DELETE = 2
+    ABORT = 3
+    COUNT = 4
+
+
+class Answer(IntEnum):
+    """Response values."""
+
+    SUCCESS = 1
+    OP_CODE_NOT_SUPPORTED = 2
+    INVALID_OPERATOR = 3
+    OPERATOR_NOT_SUPPORTED = 4
+    INVALID_OPERAND = 5
+    NO_RECORDS = 6
+    OPERAND_NOT_SUPPORTED = 9
+
+
+class Refusal(Exception):
+    """A request that is answered with an error.
+
+    Attributes:
+        payload: The answer.
+    """
+
+    def __init__(self, op: int, answer: Answer) -> None:
+        super().__init__(f"op code {op:#04x}: {answer.name.lower()}")
+        self.payload = _response(op, answer)
+
+
+class Stored(Protocol):
+    """What a filter can look at."""
+
+    @property
+    def sequence(self) -> int:
+        """0 to 65535."""
+
+    @property
+    def user_facing_time(self) -> datetime | None:
+        """What the person saw; None is unknown."""
+
+
+_R = TypeVar("_R", bound=Stored)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Request:
+    """A request that the meter will carry out; equal only to itself.
+
+    Attributes:
+        op: What to do.
+        operator: With which records, 0 to 6.
+        by_time: Whether the bounds are user-facing times, in s since year 1,
+            or else sequence numbers.
+        low: The smallest that is meant; None is any.
+        high: The largest that is meant; None is any.
+    """
+
+    op: Op
+    operator: int
+    by_time: bool = False
+    low: int | None = None
+    high: int | None = None
+
+    def answer(self, answer: Answer) -> bytes:
+        """Return the indication with which the procedure ends."""
+        return _response(self.op, answer)
+
+    def select(self, records: Iterable[_R]) -> list[_R]:
+        """Return those of ``records``, oldest first, that are meant."""
+        stored = list(records)
+        if self.operator == _FIRST:
+            return stored[:1]
+        if self.operator == _LAST:
+            return stored[-1:]
+        return [record for record in stored if self._means(record)]
+
+    def _means(self, record: Stored) -> bool:
+        if self.low is None and self.high is None:
+            return True
+        value = record.sequence
+        if self.by_time:
+            if record.user_facing_time is None:
+                return False
+            value = _seconds(record.user_facing_time)
+        return (self.low is None or self.low <= value) and (
+            self.high is None or value <= self.high
+        )
+
+
+def parse(
+    payload: bytes,
+    *,
+    operators: frozenset[int],
+    filters: frozenset[int],
+    erasable: bool,
+) -> Request:
+    """Read a request.
+
+    Args:
+        payload: What was written, one byte or more.
+        operators: The operators that the meter knows.
+        filters: The filter types that it knows.
+        erasable: Whether it deletes records.
+
+    Raises:
+        Refusal: It is not one that the meter can carry out.
+    """
+    code, operator, operand = payload[0], payload[1:2], payload[2:]
+    if code not in {*Op} or (code == Op.DELETE and not erasable):
+        raise Refusal(code, Answer.OP_CODE_NOT_SUPPORTED)
+    op = Op(code)
+    if not operator or (operator[0] == _NULL) != (op is Op.ABORT):
+        raise Refusal(op, Answer.INVALID_OPERATOR)
+    if op is not Op.ABORT and operator[0] not in operators:
+        raise Refusal(op, Answer.OPERATOR_NOT_SUPPORTED)
+    if operator[0] not in _COMPARING:
+        if operand:
+            raise Refusal(op, Answer.INVALID_OPERAND)
+        return Request(op, operator[0])
+    if not operand:
+        raise Refusal(op, Answer.INVALID_OPERAND)
+    if operand[0] not in filters & _SIZES.keys():
+        raise Refusal(op, Answer.OPERAND_NOT_SUPPORTED)
+    try:
+        low, high = _bounds(operator[0], operand[0], operand[1:])
+    except ValueError:
+        raise Refusal(op, Answer.INVALID_OPERAND) from None
+    return Request(op, operator[0], operand[0] == _TIME, low, high)
+
+
+def _bounds(
+    operator: int, filter_type: int, operand: bytes
+) -> tuple[int | None, int | None]:
+    """Read the values of a filter; raise `ValueError` if they are none."""
+    size = _SIZES[filter_type]
+    values = [
+        _value(filter_type, operand[at : at + size])
+        for at in range(0, len(operand), size)
+    ]
+    if len(values) != 1 + (operator == _WITHIN) or values != sorted(values):
+        raise ValueError
+    low = None if operator == _AT_MOST else values[0]
+    return low, None if operator == _AT_LEAST else values[-1]
+
+
+def _value(filter_type: int, raw: bytes) -> int:
+    if len(raw) != _SIZES[filter_type]:
+        raise ValueError
+    if filter_type == _SEQUENCE:
+        return int.from_bytes(raw, "little")
+    return _seconds(datetime(*unpack("<H5B", raw)))  # noqa: DTZ001 - a wall clock
+
+
+def _seconds(moment: datetime) -> int:
+    clock = moment.hour * 3600 + moment.minute * 60 + moment.second
+    return moment.toordinal() * 86400 + clock
+
+
+def _response(op: int, answer: Answer) -> bytes:
+    return bytes([6, 0, op, answer])

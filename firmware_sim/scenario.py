@@ -1,0 +1,335 @@
+"""Scenario files: which devices there are, and what their memories hold.
+
+A scenario is TOML with one ``[[device]]`` for each; ``scenarios/demo.toml`` is
+one. The truth, what a station must have read from a device in the end, is told
+from its records, not from the bytes that it sends.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, TypeAlias, TypedDict
+
+from msgspec import Meta, Struct
+
+from firmware_sim.bench import GattBench, SerialBench
+from firmware_sim.cuff import BloodPressureCuff, BloodPressureRecord, CuffFaults
+from firmware_sim.glucose_meter import GlucoseFaults, GlucoseMeter, GlucoseRecord
+from firmware_sim.label import Label
+from firmware_sim.series import Row, find, measurements
+from firmware_sim.ultraeasy import CAPACITY, UltraEasy, UltraEasyRecord
+from protocols.config import ConfigError
+from protocols.config import read as read_config
+
+DEMO = Path(__file__).parent / "scenarios" / "demo.toml"
+
+# UCI "Diabetes", codes of the glucose rows: before and after each meal.
+_MEALS = {58: 1, 60: 1, 62: 1, 64: 1, 59: 2, 61: 2, 63: 2}
+
+_Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=26)]
+_Ascii: TypeAlias = Annotated[str, Meta(pattern=r"\A[!-~]{1,20}\Z")]
+_Address: TypeAlias = Annotated[
+    str, Meta(pattern=r"\A(?:[0-9A-F]{2}:){5}[0-9A-F]{2}\Z")
+]
+_Count: TypeAlias = Annotated[int, Meta(ge=0)]
+_Numbers: TypeAlias = frozenset[Annotated[int, Meta(ge=1)]]
+
+
+class Shown(TypedDict):
+    """A value as the device shows it: exact decimal text, and its UCUM unit."""
+
+    value: str
+    unit: str
+
+
+class Record(TypedDict):
+    """What a device holds of one measurement; ``device`` is a serial number."""
+
+    device: str
+    kind: str
+    device_time: str | None
+    sequence: int | None
+    values: dict[str, Shown]
+
+
+@dataclass(frozen=True, slots=True)
+class OverBluetooth:
+    """A Bluetooth device that is ready to be switched on.
+
+    Attributes:
+        config: Its part of the scenario.
+        bench: Its firmware, with its records.
+        truth: What its memory holds, oldest first.
+    """
+
+    config: "GlucoseMeterDevice | CuffDevice"
+    bench: GattBench
+    truth: list[Record]
+
+
+@dataclass(frozen=True, slots=True)
+class OnSerialPort:
+    """A serial device that is ready to be plugged in; as `OverBluetooth`."""
+
+    config: "UltraEasyDevice"
+    bench: SerialBench
+    truth: list[Record]
+
+
+Simulated: TypeAlias = OverBluetooth | OnSerialPort
+
+
+class _Base(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="model"
+):
+    """What every device has.
+
+    Attributes:
+        name: What it advertises, or what it is called.
+        serial: Its serial number.
+        series: A packaged series, or a CSV file beside the scenario.
+        series_device: Which device's rows of the series it has stored.
+        count: How many of them, from the first; None is all.
+        clock_offset_s: Its clock minus this computer's local time, in s.
+    """
+
+    name: _Text
+    serial: _Ascii
+    series: str
+    series_device: str
+    count: _Count | None = None
+    clock_offset_s: int = 0
+
+    @property
+    def model(self) -> str:
+        """What the scenario calls this kind of device."""
+        return str(self.__struct_config__.tag)
+
+    def rows(self, folder: Path) -> list[Row]:
+        """Read its series; raise `ConfigError` where that fails."""
+        path = find(self.series, folder)
+        rows = list(measurements(path, self.series_device, self.count))
+        if not rows and self.count != 0:
+            raise ConfigError(f"{path}: no rows of {self.series_device}")
+        return rows
+
+    def clock(self) -> datetime:
+        """Tell the time that the device shows now."""
+        local = datetime.now(UTC).astimezone().replace(microsecond=0, tzinfo=None)
+        return local + timedelta(seconds=self.clock_offset_s)
+
+
+class GlucoseMeterDevice(_Base, frozen=True, kw_only=True, tag="glucose-meter"):
+    """A glucose meter over Bluetooth.
+
+    Attributes:
+        address: Static random from ``C0`` on, anything else public.
+        passkey: The six digits printed on it.
+        first_sequence: The sequence number of its oldest record.
+        time_offset_min: Minutes from its internal clock to the one it shows;
+            the series holds what it showed.
+        meals: Whether it tells the meals of a series that has a ``mealcode``.
+        lose: See `GlucoseFaults`, as for the next two.
+        repeat: Likewise.
+        hang_up_after: Likewise.
+    """
+
+    address: _Address
+    passkey: Annotated[str, Meta(pattern=r"\A[0-9]{6}\Z")] = "123456"
+    first_sequence: Annotated[int, Meta(ge=0, le=65535)] = 1
+    time_offset_min: Annotated[int, Meta(ge=-32768, le=32767)] = 0
+    meals: bool = False
+    lose: _Numbers = frozenset()
+    repeat: _Numbers = frozenset()
+    hang_up_after: _Numbers = frozenset()
+
+    def simulate(self, folder: Path) -> OverBluetooth:
+        """Return the device with its records.
+
+        Raises:
+            ConfigError: Its series cannot be read.
+            ValueError: A value is none that it can send.
+        """
+        records = [
+            self._record(number, row) for number, row in enumerate(self.rows(folder))
+        ]
+        for record in records:
+            list(record.notifications())  # raises where one cannot be sent
+        faults = GlucoseFaults(self.lose, self.repeat, self.hang_up_after)
+        bench = GlucoseMeter(
+            records,
+            name=self.name,
+            label=Label("Glucose meter", self.serial),
+            passkey=int(self.passkey),
+            clock=self.clock,
+            faults=faults,
+        )
+        return OverBluetooth(self, bench, [self._truth(record) for record in records])
+
+    def _record(self, number: int, row: Row) -> GlucoseRecord:
+        return GlucoseRecord(
+            sequence=(self.first_sequence + number) & 0xFFFF,
+            base_time=row.time - timedelta(minutes=self.time_offset_min),
+            value=row["value"],
+            offset_min=self.time_offset_min,
+            meal=_MEALS.get(int(row.values.get("mealcode", 0))) if self.meals else None,
+        )
+
+    def _truth(self, record: GlucoseRecord) -> Record:
+        time = record.user_facing_time
+        values = {"glucose": (record.value, record.unit)}
+        return _truth(self.serial, "glucose", time, record.sequence, values)
+
+
+class CuffDevice(_Base, frozen=True, kw_only=True, tag="blood-pressure-cuff"):
+    """A blood-pressure cuff over Bluetooth.
+
+    Attributes:
+        address: Static random from ``C0`` on, anything else public.
+        user: The user slot of all its records; None is not told.
+        repeat: See `CuffFaults`, as for the next.
+        hang_up_after: Likewise.
+    """
+
+    address: _Address
+    user: Annotated[int, Meta(ge=0, le=255)] | None = None
+    repeat: _Numbers = frozenset()
+    hang_up_after: _Numbers = frozenset()
+
+    def simulate(self, folder: Path) -> OverBluetooth:
+        """Return the device with its records.
+
+        Raises:
+            ConfigError: Its series cannot be read.
+            ValueError: A value is none that it can send.
+        """
+        rows = self.rows(folder)
+        _refuse_twins(self.name, rows)
+        records = [self._record(row) for row in rows]
+        for record in records:
+            record.indication()  # raises where one cannot be sent
+        bench = BloodPressureCuff(
+            records,
+            name=self.name,
+            label=Label("Blood pressure cuff", self.serial),
+            faults=CuffFaults(self.repeat, self.hang_up_after),
+        )
+        return OverBluetooth(self, bench, [self._truth(record) for record in records])
+
+    def _record(self, row: Row) -> BloodPressureRecord:
+        return BloodPressureRecord(
+            systolic=row["value"],
+            diastolic=row["value2"],
+            time=row.time,
+            pulse_rate=row.values.get("value3"),
+            user=self.user,
+            status=0,
+        )
+
+    def _truth(self, record: BloodPressureRecord) -> Record:
+        values: dict[str, tuple[object, str]] = {
+            "systolic": (record.systolic, "mm[Hg]"),
+            "diastolic": (record.diastolic, "mm[Hg]"),
+        }
+        if record.pulse_rate is not None:
+            values["pulse-rate"] = (record.pulse_rate, "/min")
+        return _truth(self.serial, "blood-pressure", record.time, None, values)
+
+
+class UltraEasyDevice(_Base, frozen=True, kw_only=True, tag="ultraeasy"):
+    """A OneTouch UltraEasy on a pseudo-terminal.
+
+    Attributes:
+        port: Where it is plugged in, a path from the folder of the run.
+    """
+
+    port: Annotated[str, Meta(min_length=1)]
+    count: Annotated[int, Meta(ge=0, le=CAPACITY)] | None = None
+
+    def simulate(self, folder: Path) -> OnSerialPort:
+        """Return the device with its records.
+
+        Raises:
+            ConfigError: Its series cannot be read.
+            ValueError: A value is none that it can send.
+        """
+        rows = self.rows(folder)
+        _refuse_twins(self.name, rows)
+        if len(rows) > CAPACITY:
+            problem = f"{len(rows)} records do not fit into {CAPACITY}; set count"
+            raise ConfigError(f"{self.name}: {problem}")
+        records = [UltraEasyRecord(row.time, row["value"]) for row in rows]
+        for record in records:
+            record.encode()  # raises where one cannot be sent
+        bench = UltraEasy(records, serial=self.serial, clock=self.clock)
+        return OnSerialPort(self, bench, [self._truth(record) for record in records])
+
+    def _truth(self, record: UltraEasyRecord) -> Record:
+        values = {"glucose": (record.mg_per_dl, "mg/dL")}
+        return _truth(self.serial, "glucose", record.time, None, values)
+
+
+Device: TypeAlias = GlucoseMeterDevice | CuffDevice | UltraEasyDevice
+
+
+class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
+    """A scenario file.
+
+    Attributes:
+        device: The devices, in the order of the file.
+    """
+
+    device: list[Device]
+
+
+def load(path: Path = DEMO) -> list[Simulated]:
+    """Read a scenario and make its devices.
+
+    Raises:
+        ConfigError: The file or a series cannot be read, a value is not one
+            that the device can hold, or two devices share what must be their own.
+    """
+    try:
+        scenario = read_config(path.read_text("utf-8"), Scenario, str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    for own in ("serial", "address", "port"):
+        values = [getattr(device, own, None) for device in scenario.device]
+        for value in values:
+            if value is not None and values.count(value) > 1:
+                raise ConfigError(f"{path}: two devices have the {own} {value}")
+    try:
+        return [device.simulate(path.parent) for device in scenario.device]
+    except (ConfigError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _refuse_twins(name: str, rows: list[Row]) -> None:
+    """Refuse rows that a device without sequence numbers cannot keep apart."""
+    seen: set[tuple[datetime, tuple[tuple[str, Decimal], ...]]] = set()
+    for row in rows:
+        key = row.time, tuple(row.values.items())
+        if key in seen:
+            raise ConfigError(f"{name}: two records of {row.time} are the same")
+        seen.add(key)
+
+
+def _truth(
+    serial: str,
+    kind: str,
+    time: datetime | None,
+    sequence: int | None,
+    values: Mapping[str, tuple[object, str]],
+) -> Record:
+    return {
+        "device": serial,
+        "kind": kind,
+        "device_time": None if time is None else time.isoformat(),
+        "sequence": sequence,
+        "values": {
+            quantity: {"value": str(value), "unit": unit}
+            for quantity, (value, unit) in values.items()
+        },
+    }
