@@ -34,7 +34,7 @@ from protocols.serial import lifescan
 from protocols.serial.lifescan import Damaged, Decoder, Frame, LinkControl
 
 _REPLY_S = 1.0
-_ATTEMPTS = 4
+_ATTEMPTS = 6
 
 
 async def _session(link: SerialLink, mark: int | None) -> AsyncGenerator[Event, None]:
@@ -66,6 +66,8 @@ async def _session(link: SerialLink, mark: int | None) -> AsyncGenerator[Event, 
 
 
 def _value(record: lifescan.Record) -> Value:
+    if record.mg_per_dl == 0:
+        return Value(Quantity.GLUCOSE, Unit.MG_PER_DL, None, State.NO_VALUE)
     if record.mg_per_dl is not None:
         return Value(Quantity.GLUCOSE, Unit.MG_PER_DL, Decimal(record.mg_per_dl))
     state = State.ABOVE_RANGE if record.above_range else State.BELOW_RANGE
@@ -88,7 +90,10 @@ class _Conversation:
             NoReply: None came, however often asked for.
             LinkLost: The port is gone.
         """
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
+            # First the same frame again: its sequence bit makes that harmless.
+            if attempt == _ATTEMPTS // 2:
+                self._started = False
             if not self._started and not await self._start():
                 continue
             await self._link.write(self._control.send(message).encode())
@@ -96,7 +101,6 @@ class _Conversation:
             if answer is not None:
                 await self._link.write(self._control.acknowledge().encode())
                 return answer.message
-            self._started = False
         raise NoReply(
             f"no answer to [{message.hex(' ')}] in {_ATTEMPTS} x {_REPLY_S:g} s"
         )
@@ -114,7 +118,10 @@ class _Conversation:
                     if (found := self._pick(is_awaited, frames)) is not None:
                         return found
         except TimeoutError:
-            return self._pick(is_awaited, self._decoder.resync())
+            found = None
+            while found is None and (frames := self._decoder.resync()):
+                found = self._pick(is_awaited, frames)
+            return found
 
     def _pick(
         self, is_awaited: Callable[[Frame], bool], events: Iterable[Frame | Damaged]

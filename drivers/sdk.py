@@ -144,12 +144,16 @@ class GattDriver:
     session: Callable[[GattLink, int | None], AsyncGenerator[Event, None]] | None = None
     once_only: bool = False
 
-    def visit(self, link: GattLink, mark: int | None) -> AsyncGenerator[Event, None]:
+    def visit(
+        self, link: GattLink, mark: int | None, *, is_known: bool = False
+    ) -> AsyncGenerator[Event, None]:
         """Yield what one visit to the device brings.
 
         Args:
             link: Open, with its services known.
             mark: That of the last `Checkpoint`, None at the first visit.
+            is_known: Its identity is known from an earlier visit, so one that
+                sends unasked need not be asked for it.
 
         Raises:
             LinkLost: The connection is gone.
@@ -157,7 +161,9 @@ class GattDriver:
             Refused: The device refused something that the driver needs.
             DecodeError: The device answers what it must not.
         """
-        return self._listen(link) if self.session is None else self.session(link, mark)
+        if self.session is None:
+            return self._listen(link, is_known=is_known)
+        return self.session(link, mark)
 
     def decode(self, packet: Packet) -> list[Event]:
         """Return the observations of one packet, or the packet as `Undecoded`."""
@@ -166,15 +172,17 @@ class GattDriver:
         except DecodeError as error:
             return [Undecoded(str(packet.uuid), packet.payload, str(error))]
 
-    async def _listen(self, link: GattLink) -> AsyncGenerator[Event, None]:
-        for uuid in filter(link.has, self.on):
-            await link.subscribe(uuid)
-        try:
+    async def _listen(
+        self, link: GattLink, *, is_known: bool
+    ) -> AsyncGenerator[Event, None]:
+        # At the first visit nothing was ever enabled, so the device waits. Later
+        # it may send as soon as it is connected, and hang up before it is asked.
+        if not is_known:
             yield await identify(link)
             if (clock := await read_clock(link)) is not None:
                 yield clock
-        except LinkLost:
-            pass  # what came before the link was lost is still to be received
+        for uuid in filter(link.has, self.on):
+            await link.subscribe(uuid)
         while True:
             try:
                 packet = await receive(link, _SILENCE_S)

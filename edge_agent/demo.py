@@ -102,7 +102,7 @@ def _show(held: ExitStack, folder: Path, *, once: bool, as_json: bool) -> int:
     agent = held.enter_context(
         _part(folder, "agent", _agent(folder, config), bus=sim["bus"])
     )
-    page = gateway["http"]
+    page = gateway["http"].rstrip("/")
     names = {device["serial"]: device["name"] for device in sim["devices"]}
     rows = _wait(page, truth, names, agent)
     exact = all(row.is_exact for row in rows)
@@ -281,22 +281,30 @@ def _wait(
 
 
 def _stored(page: str) -> list[Fact]:
-    facts: list[Fact] = []
-    after: str | None = ""
-    while after is not None:
-        found = _get(f"{page}/api/v1/readings?limit=1000&after={after}")
-        for reading in found["readings"]:
-            values = tuple(
-                sorted(
-                    (value["quantity"], canonical["value"], canonical["unit"])
-                    for value in reading["values"]
-                    if (canonical := value["canonical"]) is not None
-                )
+    serials = {
+        device["id"]: device["serial"]
+        for device in _all(f"{page}/api/v1/devices", "devices")
+    }
+    facts = []
+    for reading in _all(f"{page}/api/v1/readings", "readings"):
+        values = tuple(
+            sorted(
+                (value["quantity"], canonical["value"], canonical["unit"])
+                for value in reading["values"]
+                if (canonical := value["canonical"]) is not None
             )
-            serial = reading["device"]["serial"]
-            facts.append((serial, reading["kind"], reading["device_time"], values))
-        after = found["next"]
+        )
+        serial = serials.get(reading["device"], "")
+        facts.append((serial, reading["kind"], reading["device_time"], values))
     return facts
+
+
+def _all(url: str, name: str) -> Iterator[Any]:
+    after, more = "", True
+    while more:
+        found = _get(f"{url}?limit=1000{after}")
+        yield from found[name]
+        after, more = f"&after={found['next']}", found["more"]
 
 
 def _get(url: str) -> Any:  # noqa: ANN401 - JSON

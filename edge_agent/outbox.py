@@ -149,14 +149,25 @@ class Outbox:
         return None if row is None else int(row[0])
 
     def journal(
-        self, peer: str, driver: str, source: str, payload: bytes, received_ms: int
+        self,
+        peer: str,
+        driver: str,
+        payloads: Sequence[tuple[str, bytes]],
+        received_ms: int,
     ) -> None:
-        """Write a payload down, before anything else happens to it."""
+        """Write payloads down, before anything else happens to them.
+
+        Args:
+            peer: Where the device was met.
+            driver: What reads it.
+            payloads: Characteristic and payload, in order of arrival.
+            received_ms: The station's clock, in ms since 1970 UTC.
+        """
         with self._transaction():
-            self._db.execute(
+            self._db.executemany(
                 "INSERT INTO journal (peer, driver, source, payload, received_ms) "
                 "VALUES (?, ?, ?, ?, ?)",
-                (peer, driver, source, payload, received_ms),
+                [(peer, driver, *payload, received_ms) for payload in payloads],
             )
 
     def journaled(self, peer: str, driver: str) -> list[Journaled]:

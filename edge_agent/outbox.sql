@@ -47,6 +47,7 @@ CREATE TABLE journal (
     payload BLOB NOT NULL,
     received_ms INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX journal_by_payload ON journal (peer, payload, id);
 
 -- Bytes that no reading could be made of.
 CREATE TABLE undecoded (

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 
-from drivers.sdk import GattDriver, Observation
+from drivers.sdk import GattDriver, Observation, Packet
 from edge_agent import registry
 from edge_agent.links.ble import open_radio
 from edge_agent.links.serial import open_port
@@ -45,8 +45,8 @@ async def observations(
     async with AsyncExitStack() as held:
         if isinstance(driver, GattDriver):
             radio = await held.enter_async_context(open_radio())
-            seen = await radio.find(peer, _SEEN_S)
-            connecting = radio.connect(seen, passkey, lambda _: None)
+            seen = await radio.find(peer, driver.service, _SEEN_S)
+            connecting = radio.connect(seen, passkey, _keep_nothing)
             events = driver.visit(await held.enter_async_context(connecting), None)
         else:
             opening = open_port(peer, driver.baud, lambda _: None)
@@ -57,6 +57,10 @@ async def observations(
                 if isinstance(event, Observation) and event.raw not in known:
                     known.add(event.raw)
                     yield show(event)
+
+
+async def _keep_nothing(_: list[Packet]) -> None:
+    pass
 
 
 def show(seen: Observation) -> Shown:

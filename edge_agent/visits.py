@@ -113,8 +113,10 @@ async def visit(
     async with AsyncExitStack() as held:
         start: Callable[[int | None], AsyncGenerator[Event, None]]
         if isinstance(driver, GattDriver):
-            link = await held.enter_async_context(_ble(station, device, capture))
-            start = partial(driver.visit, link)
+            link = await held.enter_async_context(
+                _ble(station, device, driver, capture)
+            )
+            start = partial(driver.visit, link, is_known=capture.is_known)
             capture.security = link.security
         else:
             port = open_port(device.peer, driver.baud, capture.note)
@@ -130,11 +132,11 @@ async def visit(
 
 @asynccontextmanager
 async def _ble(
-    station: Station, device: config.Device, capture: "Capture"
+    station: Station, device: config.Device, driver: GattDriver, capture: "Capture"
 ) -> AsyncIterator[BleLink]:
     if station.radio is None:
         raise LinkLost("this station has no Bluetooth radio")
-    seen = await station.radio.seen(device.peer)
+    seen = await station.radio.seen(device.peer, driver.service)
     async with station.radio.connect(seen, device.passkey, capture.journal) as link:
         yield link
 
@@ -160,20 +162,25 @@ class Capture:
         self._seen: list[Observation] = []
 
     @property
+    def is_known(self) -> bool:
+        """Whether an earlier visit learnt which device it is."""
+        return self._device is not None
+
+    @property
     def mark(self) -> int | None:
         """Where the driver may start, by the device's last checkpoint."""
         if self._device is None:
             return None
         return self._outbox.mark(self._device.id, self._driver.id)
 
-    def journal(self, packet: Packet) -> None:
-        """Write a packet down as it comes, if its device tells it only once."""
+    async def journal(self, packets: list[Packet]) -> None:
+        """Write packets down as they come, if their device tells them only once."""
         if isinstance(self._driver, GattDriver) and self._driver.once_only:
-            self._outbox.journal(
+            await asyncio.to_thread(
+                self._outbox.journal,
                 self._peer,
                 self._driver.id,
-                str(packet.uuid),
-                packet.payload,
+                [(str(packet.uuid), packet.payload) for packet in packets],
                 _now_ms(),
             )
 

@@ -59,7 +59,6 @@ class Port:
             return
         ours, theirs = os.openpty()
         try:
-            tty.setraw(ours)
             tty.setraw(theirs)
             os.set_blocking(ours, False)
             if self.path.is_symlink():  # of a simulator that was killed

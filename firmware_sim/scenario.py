@@ -6,7 +6,7 @@ from its records, not from the bytes that it sends.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -92,6 +92,8 @@ class _Base(
         series: A packaged series, or a CSV file beside the scenario.
         series_device: Which device's rows of the series it has stored.
         count: How many of them, from the first; None is all.
+        shift_days: Days by which they are moved, so that an old series looks
+            like one of today; a multiple of 7 keeps its weekdays.
         clock_offset_s: Its clock minus this computer's local time, in s.
     """
 
@@ -100,6 +102,7 @@ class _Base(
     series: str
     series_device: str
     count: _Count | None = None
+    shift_days: int = 0
     clock_offset_s: int = 0
 
     @property
@@ -113,7 +116,8 @@ class _Base(
         rows = list(measurements(path, self.series_device, self.count))
         if not rows and self.count != 0:
             raise ConfigError(f"{path}: no rows of {self.series_device}")
-        return rows
+        shift = timedelta(days=self.shift_days)
+        return [replace(row, time=row.time + shift) for row in rows]
 
     def clock(self) -> datetime:
         """Tell the time that the device shows now."""

@@ -7,11 +7,11 @@ of an encrypted value would start it too, and may hang.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from uuid import UUID
 
-from bleak import BleakClient, BleakScanner
+from bleak import BleakAdapter, BleakClient, BleakScanner
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
@@ -31,6 +31,9 @@ _INSUFFICIENT_AUTHENTICATION = 0x05
 _NO_RADIO = "no Bluetooth ({}); is bluetoothd running? see 'systemctl status bluetooth'"
 
 
+Journal = Callable[[list[Packet]], Awaitable[None]]
+
+
 class NoRadio(Exception):
     """BlueZ can't be reached, or has no adapter that is switched on."""
 
@@ -45,18 +48,36 @@ class BleLink:
     def __init__(
         self,
         client: BleakClient,
-        arrived: "asyncio.Queue[Packet | None]",
+        coming: "asyncio.Queue[Packet | None]",
         security: LinkSecurity,
-        journal: Callable[[Packet], None],
+        journal: Journal,
     ) -> None:
-        self._client = client
-        self._arrived = arrived
-        self._journal = journal
         self.security = security
+        self._client = client
+        self._services = client.services  # bleak forgets them with the connection
+        self._journal = journal
+        self._coming = coming
+        self._arrived: asyncio.Queue[Packet | None] = asyncio.Queue()
+        self._problem: Exception = LinkLost("the device hung up, or is out of reach")
+
+    async def pump(self) -> None:
+        """Journal what comes, all that waits at once, and only then hand it out."""
+        waiting: list[Packet | None] = []
+        while None not in waiting:
+            waiting = [await self._coming.get()]
+            while not self._coming.empty():
+                waiting.append(self._coming.get_nowait())
+            try:
+                await self._journal([packet for packet in waiting if packet])
+            except Exception as error:  # noqa: BLE001 - `receive` raises it
+                self._problem = error
+                waiting = [None]
+            for packet in waiting:
+                self._arrived.put_nowait(packet)
 
     def has(self, uuid: UUID) -> bool:
         """Whether the device has the characteristic."""
-        return self._client.services.get_characteristic(uuid) is not None
+        return self._services.get_characteristic(uuid) is not None
 
     async def read(self, uuid: UUID) -> bytes:
         """Return the characteristic's value."""
@@ -72,9 +93,7 @@ class BleLink:
         """Enable the characteristic's notifications or indications."""
 
         def take(_: BleakGATTCharacteristic, payload: bytearray) -> None:
-            packet = Packet(uuid, bytes(payload))
-            self._journal(packet)
-            self._arrived.put_nowait(packet)
+            self._coming.put_nowait(Packet(uuid, bytes(payload)))
 
         async with _errors(uuid):
             await self._client.start_notify(uuid, take)
@@ -84,7 +103,7 @@ class BleLink:
         packet = await self._arrived.get()
         if packet is None:
             self._arrived.put_nowait(None)
-            raise LinkLost("the device hung up, or is out of reach")
+            raise self._problem
         return packet
 
 
@@ -138,6 +157,7 @@ class Radio:
         self._agent = agent
         self._busy = asyncio.Lock()
         self._awaited: dict[str, asyncio.Future[BLEDevice]] = {}
+        self._services: set[str] = set()
         self._wanted = asyncio.Event()
 
     async def scan(self) -> None:
@@ -152,8 +172,14 @@ class Radio:
                 _log.warning("radio.scan failed: %s", error)
                 await asyncio.sleep(_SCAN_SLICE_S)
 
-    async def seen(self, address: str) -> BLEDevice:
-        """Return the device at ``address`` as soon as it advertises."""
+    async def seen(self, address: str, service: UUID) -> BLEDevice:
+        """Return the device at ``address`` as soon as it is there.
+
+        Args:
+            address: Its Bluetooth address.
+            service: The service by which it is known.
+        """
+        self._services.add(str(service))
         loop = asyncio.get_running_loop()
         found: asyncio.Future[BLEDevice] = loop.create_future()
         self._awaited[address.upper()] = found
@@ -163,8 +189,8 @@ class Radio:
         finally:
             self._awaited.pop(address.upper(), None)
 
-    async def find(self, address: str, seconds: float) -> BLEDevice:
-        """Look for one device.
+    async def find(self, address: str, service: UUID, seconds: float) -> BLEDevice:
+        """Look for one device, as `seen`.
 
         Raises:
             LinkLost: It did not advertise within ``seconds``.
@@ -172,7 +198,7 @@ class Radio:
         scanning = asyncio.ensure_future(self.scan())
         try:
             async with asyncio.timeout(seconds):
-                return await self.seen(address)
+                return await self.seen(address, service)
         except TimeoutError:
             raise LinkLost(
                 f"{address} did not advertise in {seconds:g} s; is it awake?"
@@ -186,22 +212,22 @@ class Radio:
         self,
         device: BLEDevice,
         passkey: str | None,
-        journal: Callable[[Packet], None],
+        journal: Journal,
     ) -> AsyncIterator[BleLink]:
         """Connect to a device, and pair with it unless it is paired.
 
         Args:
             device: As `seen`.
             passkey: The six digits printed on it, if it pairs by passkey.
-            journal: Called with each packet as it comes, before all else.
+            journal: Called with the packets that come, before all else.
 
         Raises:
             LinkLost: It can't be reached, or refuses to pair.
         """
-        arrived: asyncio.Queue[Packet | None] = asyncio.Queue()
+        coming: asyncio.Queue[Packet | None] = asyncio.Queue()
         client = BleakClient(
             device,
-            disconnected_callback=lambda _: arrived.put_nowait(None),
+            disconnected_callback=lambda _: coming.put_nowait(None),
             pair=True,
             timeout=_CONNECT_S,
         )
@@ -218,22 +244,34 @@ class Radio:
                 self._agent.refuse(address)
         by_passkey = address in self._agent.authenticated
         security = LinkSecurity.AUTHENTICATED if by_passkey else LinkSecurity.ENCRYPTED
+        link = BleLink(client, coming, security, journal)
+        pump = asyncio.ensure_future(link.pump())
         try:
-            yield BleLink(client, arrived, security, journal)
+            yield link
         finally:
             with suppress(BleakError, DBusError, EOFError, OSError):
                 await client.disconnect()
+            coming.put_nowait(None)
+            await pump
 
     async def _scan_slice(self) -> None:
         found = asyncio.Event()
 
-        def look(device: BLEDevice, _: AdvertisementData) -> None:
+        def look(device: BLEDevice, _: AdvertisementData | None = None) -> None:
             awaited = self._awaited.get(device.address.upper())
             if awaited is not None and not awaited.done():
                 awaited.set_result(device)
                 found.set()
 
-        async with self._busy, BleakScanner(look):
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_SCAN_SLICE_S):
-                    await found.wait()
+        async with self._busy:
+            # BlueZ keeps the links of an agent that was killed, and a device that
+            # is connected does not advertise.
+            adapter = await BleakAdapter.get()
+            for device in await adapter.get_connected_devices([*self._services]):
+                look(device)
+            if found.is_set():
+                return
+            async with BleakScanner(look):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_SCAN_SLICE_S):
+                        await found.wait()

@@ -16,7 +16,7 @@ def _sig(number: int) -> UUID:
 
 
 _MEASUREMENT = _sig(0x2A35)
-_TIME = datetime(2024, 6, 15, 14, 30, 45)
+_TIME = datetime.fromisoformat("2024-06-15T14:30:45")
 
 
 def _record(systolic: int) -> BloodPressureRecord:

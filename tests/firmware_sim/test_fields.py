@@ -41,4 +41,6 @@ def test_a_number_that_would_be_rounded_is_refused(value: str) -> None:
 
 def test_an_unknown_time_is_all_zeros() -> None:
     assert date_time(None) == bytes(7)
-    assert date_time(datetime(2020, 7, 14, 11, 6, 5)) == bytes.fromhex("e407070e0b0605")
+    assert date_time(datetime.fromisoformat("2020-07-14T11:06:05")) == bytes.fromhex(
+        "e407070e0b0605"
+    )

@@ -16,7 +16,7 @@ def _sig(number: int) -> UUID:
 
 
 _MEASUREMENT, _CONTEXT, _POINT = _sig(0x2A18), _sig(0x2A34), _sig(0x2A52)
-_NOON = datetime(2026, 3, 1, 12, 0)
+_NOON = datetime.fromisoformat("2026-03-01T12:00:00")
 
 
 def _record(sequence: int, hours: int = 0, meal: int | None = None) -> GlucoseRecord:
@@ -63,7 +63,7 @@ def test_a_record_is_sent_as_in_the_published_capture() -> None:
     """The Accu-Chek capture of the specification, and its meal behind it."""
     capture = GlucoseRecord(
         sequence=4,
-        base_time=datetime(2020, 7, 14, 11, 6, 5),
+        base_time=datetime.fromisoformat("2020-07-14T11:06:05"),
         value=Decimal(119),
         offset_min=602,
         meal=3,
@@ -336,7 +336,7 @@ def test_what_att_forbids_is_refused(
 
 
 def test_it_tells_its_label_its_features_and_its_clock() -> None:
-    meter = _meter(clock=lambda: datetime(2024, 6, 15, 14, 30, 45))
+    meter = _meter(clock=lambda: datetime.fromisoformat("2024-06-15T14:30:45"))
 
     assert meter.read(_sig(0x2A51)) == b"\xff\x03"
     assert meter.read(_sig(0x2A2B)).hex(" ") == "e8 07 06 0f 0e 1e 2d 06 00 00"

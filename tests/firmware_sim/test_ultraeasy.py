@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from firmware_sim.ultraeasy import UltraEasy, UltraEasyRecord
 
-_TIME = datetime(2024, 6, 15, 14, 30, 45)  # 0x666da595
+_TIME = datetime.fromisoformat("2024-06-15T14:30:45")  # 0x666da595
 _S, _E, _ACK = 1, 2, 4
 _DISCONNECT = bytes.fromhex("02 06 08 03 c2 62")  # as captured
 _DISCONNECTED = bytes.fromhex("02 06 0c 03 06 ae")

@@ -1,0 +1,272 @@
+"""The whole way of a reading, on real parts, each a process of its own.
+
+Devices on bumble behind a private D-Bus, the agent through bleak and pyserial, a
+real broker, the gateway and its store. What the devices hold is known from the
+scenario; what is stored is asked from the gateway's API.
+"""
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
+from shutil import which
+from typing import Any
+
+import pytest
+
+from edge_agent import demo
+
+pytestmark = pytest.mark.integration
+
+_READINGS = 400 + 222 + 373
+
+
+def _command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "edge_agent", *words]
+
+
+class _Part:
+    def __init__(self, process: "subprocess.Popen[bytes]", out: Path) -> None:
+        self.process, self._out = process, out
+
+    def ready(self) -> dict[str, Any]:
+        """Return what it prints when it is ready."""
+        _until(lambda: self._out.read_text().endswith("\n"), self.process)
+        found: dict[str, Any] = json.loads(self._out.read_text().splitlines()[0])
+        return found
+
+    def kill(self) -> None:
+        """Kill it with all its children, as a power cut would."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+
+
+@contextmanager
+def _part(folder: Path, name: str, command: list[str], **env: str) -> Iterator[_Part]:
+    out = folder / f"{name}.out"
+    with out.open("wb") as stdout, (folder / f"{name}.log").open("ab") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=log,
+            env={**os.environ, **env},
+            start_new_session=True,
+        )
+    part = _Part(process, out)
+    try:
+        yield part
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            part.kill()
+            raise
+
+
+def _until(
+    holds: Callable[[], bool],
+    process: "subprocess.Popen[bytes] | None" = None,
+    seconds: float = 60.0,
+) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert process is None or process.poll() is None, "it stopped"
+        assert time.monotonic() < deadline, f"not in {seconds:g} s"
+        time.sleep(0.05)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _sim(folder: Path) -> list[str]:
+    return _command("sim", "run", "--data", str(folder / "sim"), "--json")
+
+
+def _agent_status(folder: Path) -> dict[str, Any]:
+    shown = subprocess.run(
+        _command("agent", "status", "--data", str(folder / "agent"), "--json"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found: dict[str, Any] = json.loads(shown.stdout) if not shown.returncode else {}
+    return found
+
+
+def _captured(folder: Path) -> int:
+    devices = _agent_status(folder).get("devices", {}).values()
+    return sum(device["captured"] for device in devices)
+
+
+def _rows(page: str, sim: dict[str, Any]) -> list[demo.Row]:
+    names = {device["serial"]: device["name"] for device in sim["devices"]}
+    return demo.compare(demo._truth(), demo._stored(page), names)
+
+
+def _stored_all(page: str) -> bool:
+    return len(demo._stored(page)) >= _READINGS
+
+
+def test_every_reading_is_stored_once_and_a_second_run_adds_none(
+    tmp_path: Path,
+) -> None:
+    """The demo is the main job: pair, read, forward, store, check, exit."""
+    for _ in range(2):
+        shown = subprocess.run(
+            _command("demo", "--once", "--json", "--data", str(tmp_path)),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=180,
+        )
+        assert shown.returncode == 0, shown.stderr
+        rows = json.loads(shown.stdout)["devices"]
+        assert [(row["held"], row["stored"]) for row in rows] == [
+            (400, 400),
+            (222, 222),
+            (373, 373),
+        ]
+        assert not any(row["missing"] + row["doubled"] + row["changed"] for row in rows)
+
+
+@pytest.fixture
+def mosquitto(tmp_path: Path) -> Iterator["_Mosquitto"]:
+    broker = _Mosquitto(tmp_path)
+    broker.start()
+    yield broker
+    broker.kill()
+
+
+class _Mosquitto:
+    """A real Mosquitto that keeps nothing when it is killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = _free_port()
+        self._config = folder / "mosquitto.conf"
+        self._config.write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
+        )
+
+    def start(self) -> None:
+        program = which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin")
+        assert program, "install it with: apt install mosquitto"
+        self.process = subprocess.Popen(
+            [program, "-c", str(self._config)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+        def answers() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+        _until(answers, self.process)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+
+def _gateway(folder: Path, port: int, protocol: str) -> list[str]:
+    config = folder / "gateway.toml"
+    config.write_text(
+        f'[broker]\nembedded = false\nhost = "127.0.0.1"\nport = {port}\n'
+        f'protocol = "{protocol}"\n[http]\nport = 0\n'
+    )
+    data = str(folder / "gateway")
+    return _command(
+        "gateway", "serve", "--config", str(config), "--data", data, "--json"
+    )
+
+
+def _agent(folder: Path, sim: dict[str, Any], port: int, protocol: str) -> list[str]:
+    config = folder / "agent.toml"
+    text = demo._agent_config(
+        sim["devices"], {"mqtt_host": "127.0.0.1", "mqtt_port": port}
+    )
+    config.write_text(text.replace("[broker]", f'[broker]\nprotocol = "{protocol}"'))
+    data = str(folder / "agent")
+    return _command("agent", "run", "--config", str(config), "--data", data)
+
+
+@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+def test_nothing_is_lost_when_the_broker_is_killed_and_wiped(
+    tmp_path: Path, mosquitto: _Mosquitto, protocol: str
+) -> None:
+    """The broker has acknowledged every batch, and then loses all of them.
+
+    While no gateway listens the agent sends, the broker says PUBACK, and is
+    killed with all it holds. A station that took PUBACK for safety has lost them.
+    """
+    with ExitStack() as held:
+        sim = held.enter_context(_part(tmp_path, "sim", _sim(tmp_path))).ready()
+        agent = _agent(tmp_path, sim, mosquitto.port, protocol)
+        bus = {"DBUS_SYSTEM_BUS_ADDRESS": sim["bus"]}
+        held.enter_context(_part(tmp_path, "agent", agent, **bus))
+        _until(lambda: _captured(tmp_path) >= _READINGS)
+        time.sleep(1.0)  # for the PUBACKs to come; that they do is the point
+
+        mosquitto.kill()
+        mosquitto.start()
+        gateway = _gateway(tmp_path, mosquitto.port, protocol)
+        page = held.enter_context(_part(tmp_path, "gateway", gateway)).ready()["http"]
+        _until(lambda: _stored_all(page.rstrip("/")))
+
+        assert all(row.is_exact for row in _rows(page.rstrip("/"), sim))
+        _until(lambda: _agent_status(tmp_path)["outbox"]["waiting"] == 0)
+
+
+def test_nothing_captured_is_lost_or_doubled_when_all_are_killed(
+    tmp_path: Path, mosquitto: _Mosquitto
+) -> None:
+    """Power cuts at any moment: what was captured goes on where it was.
+
+    The meters tell again what the agent did not come to write down. The cuff
+    does not: BlueZ confirms for a dead agent, and no station can know of it. So
+    for the cuff only what was captured is claimed.
+    """
+    with ExitStack() as held:
+        sim = held.enter_context(_part(tmp_path, "sim", _sim(tmp_path))).ready()
+        bus = {"DBUS_SYSTEM_BUS_ADDRESS": sim["bus"]}
+        agent = _agent(tmp_path, sim, mosquitto.port, "3.1.1")
+        gateway = _gateway(tmp_path, mosquitto.port, "3.1.1")
+        for delay_s in (0.7, 0.9, 1.1, 1.3):
+            with (
+                _part(tmp_path, "agent", agent, **bus) as one,
+                _part(tmp_path, "gateway", gateway) as other,
+            ):
+                time.sleep(delay_s)
+                one.kill()
+                other.kill()
+        held.enter_context(_part(tmp_path, "agent", agent, **bus))
+        page = held.enter_context(_part(tmp_path, "gateway", gateway)).ready()["http"]
+
+        def rows() -> dict[str, demo.Row]:
+            return {row.device: row for row in _rows(page.rstrip("/"), sim)}
+
+        _until(lambda: rows()["meter+00012345"].missing == 0)
+        _until(lambda: rows()["UltraEasy"].missing == 0)
+        _until(lambda: rows()["Cuff 0815"].stored == _seen_of_cuff(tmp_path))
+        assert not any(row.doubled or row.changed for row in rows().values())
+
+
+def _seen_of_cuff(folder: Path) -> int:
+    """Return how many of the cuff's readings the outbox ever captured."""
+    with closing(sqlite3.connect(folder / "agent" / "outbox.db")) as outbox:
+        found = outbox.execute("SELECT count(*) FROM seen WHERE device LIKE '%815'")
+        count: int = found.fetchone()[0]
+        return count
