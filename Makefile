@@ -3,9 +3,9 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := drivers edge_agent firmware_sim gateway protocols tests bench
+SOURCES := drivers edge_agent firmware_sim gateway protocols tests bench scripts
 
-.PHONY: demo test check bench slow docs clean
+.PHONY: demo test check bench docs clean
 
 demo: .venv/.installed ## Show the whole way of a reading; ARGS=--once exits by itself.
 	@./scripts/system-packages dbus-daemon=dbus
@@ -19,12 +19,16 @@ check: .venv/.installed
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/reference.py --check
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage report
 
 bench: .venv/.installed ## Measure the download and the uplink, side by side.
 	@./scripts/system-packages dbus-daemon=dbus
 	$(BIN)/python bench/whole_way.py
+
+docs: .venv/.installed ## Write the generated pages of docs/reference anew.
+	$(BIN)/python scripts/reference.py
 
 clean: ## Remove the environment and the demo's state.
 	rm -rf .venv data

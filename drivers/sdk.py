@@ -8,6 +8,7 @@ sleep, log, store or publish: the agent does.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
@@ -179,10 +180,11 @@ class GattDriver:
         # it may send as soon as it is connected, and hang up before it is asked.
         if not is_known:
             yield await identify(link)
-            if (clock := await read_clock(link)) is not None:
-                yield clock
         for uuid in filter(link.has, self.on):
             await link.subscribe(uuid)
+        with suppress(LinkLost):  # what came before that is still to be received
+            if (clock := await read_clock(link)) is not None:
+                yield clock
         while True:
             try:
                 packet = await receive(link, _SILENCE_S)

@@ -10,4 +10,4 @@ def delay_s(failures: int) -> float:
     >>> [delay_s(failures) for failures in (1, 2, 3, 9)]
     [2.0, 4.0, 8.0, 300.0]
     """
-    return min(_FIRST_S * 2.0 ** (failures - 1), _MOST_S)
+    return min(_FIRST_S * 2.0 ** min(failures - 1, 16), _MOST_S)

@@ -103,7 +103,8 @@ def decode(
     if names:
         _print_kinds(as_json=as_json)
     elif lines:
-        for line in sys.stdin:
+        for raw in sys.stdin.buffer:
+            line = raw.decode("utf-8", "replace")
             if line.strip():
                 click.echo(_dumps(_decode_line(line)))
     elif kind is None or payload is None:
@@ -169,9 +170,10 @@ def status(data: Path, *, as_json: bool) -> None:
             f"no agent has run in {data}; start one with 'vitalwire agent run', or "
             "name its folder with --data"
         )
-    box = outbox.Outbox(data / "outbox.db", read_only=True)
-    counts = box.counts()
-    box.close()
+    with _our_errors():
+        box = outbox.Outbox(data / "outbox.db", read_only=True)
+        counts = box.counts()
+        box.close()
     shown: Shown = {
         "running": health.is_running(found.get("pid")),
         **found,
@@ -311,7 +313,7 @@ def _decode_line(line: str) -> Shown:
         problem = 'is no object with "kind" and "hex"'
     except DecodeError as error:
         return {"ok": False, "error": kinds.show_error(error)}
-    except (UnknownKind, ValueError) as error:
+    except (UnknownKind, ValueError, RecursionError) as error:
         problem = str(error)
     return {"ok": False, "error": {"error": "bad_request", "problem": problem}}
 
@@ -332,7 +334,8 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _dumps(shown: object) -> str:
     """Return JSON in which a decimal keeps its digits."""
-    return simplejson.dumps(shown, use_decimal=True, ensure_ascii=False)
+    text = simplejson.dumps(shown, use_decimal=True, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _table(shown: Shown) -> str:
@@ -345,5 +348,6 @@ def _rows(shown: Shown, indent: str) -> Iterator[str]:
             yield f"{indent}{name}"
             yield from _rows(value, indent + "  ")
         else:
-            text = ", ".join(map(str, value)) if isinstance(value, list) else value
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
             yield f"{indent}{name:<24} {text}"

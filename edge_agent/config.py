@@ -1,5 +1,6 @@
 """The agent's configuration: which devices, and where readings go; never how."""
 
+from math import isfinite
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -96,7 +97,7 @@ def load(path: Path) -> Config:
         check_id("station", found.station)
         check_id("tenant", found.tenant)
         ZoneInfo(found.timezone)
-    except (ValueError, ZoneInfoNotFoundError) as error:
+    except (ValueError, OSError, ZoneInfoNotFoundError) as error:
         raise ConfigError(f"{path}: {error}") from error
     for device in found.device:
         _check(device, path)
@@ -106,6 +107,8 @@ def load(path: Path) -> Config:
 def _check(device: Device, path: Path) -> None:
     if (device.address is None) is (device.port is None):
         raise ConfigError(f"{path}: {device.driver} needs either an address or a port")
+    if not (isfinite(device.every_s) and device.every_s > 0):
+        raise ConfigError(f"{path}: every_s of {device.peer} is not above 0")
     passkey = device.passkey or "000000"
     if not (len(passkey) == 6 and passkey.isdecimal()):
         raise ConfigError(f"{path}: passkey of {device.peer} is not six digits")

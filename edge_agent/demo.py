@@ -4,8 +4,10 @@ Each part is a process of its own, started by the same command that anybody
 would type; the agent sees what it would see on a real station.
 """
 
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -24,6 +26,7 @@ import click
 _READY_S = 60.0
 _STORED_S = 120.0
 _STOP_S = 10.0
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 _DRIVERS = {
     "glucose-meter": "gatt-glucose",
     "blood-pressure-cuff": "gatt-blood-pressure",
@@ -80,12 +83,13 @@ def run(folder: Path, *, once: bool, as_json: bool) -> int:
     """
     folder = folder.resolve()
     (folder / "logs").mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with ExitStack() as held:
         try:
             return _show(held, folder, once=once, as_json=as_json)
         except KeyboardInterrupt:
             click.echo("stopping …", err=True)
-            return 130
+            return 0 if not once else 130
 
 
 def _show(held: ExitStack, folder: Path, *, once: bool, as_json: bool) -> int:
@@ -184,7 +188,7 @@ def _part(
     with out.open("wb") as stdout, log.open("wb") as stderr:
         process = subprocess.Popen(  # noqa: S603 - our own command
             command, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr,
-            env=environment, start_new_session=True,
+            env=environment, start_new_session=True, preexec_fn=_die_with_parent,  # noqa: PLW1509 - no threads
         )  # fmt: skip
     try:
         yield _Part(name, process, out, log)
@@ -195,6 +199,12 @@ def _part(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _die_with_parent() -> None:
+    """Have the kernel stop this process when the demo is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _ready(part: _Part) -> dict[str, Any]:

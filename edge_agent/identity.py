@@ -24,7 +24,7 @@ def device_of(identity: Identity, peer: str) -> Device:
     else:
         name = f"{_plain(identity.manufacturer)}:{_plain(identity.model)}:{serial}"
     return Device(
-        id=name.lower(),
+        id=name,
         manufacturer=identity.manufacturer[:128],
         model=identity.model[:128],
         serial=identity.serial[:128],
@@ -34,4 +34,4 @@ def device_of(identity: Identity, peer: str) -> Device:
 
 def _plain(text: str) -> str:
     """Return at most 40 characters that print and do not divide an id."""
-    return re.sub(r"[^\w.-]+", "-", text).strip("-")[:40]
+    return re.sub(r"[^\w.-]+", "-", text.lower()).strip("-")[:40]

@@ -9,7 +9,7 @@ reading leaves only on a receipt that names the very bytes it was sent in.
 import fcntl
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from importlib.resources import files
@@ -31,7 +31,7 @@ _RECORD_STATION = "outbox"  # a stored record is a batch of one, from nowhere
 
 
 class OutboxError(Exception):
-    """The station's memory can't be used; the text says what to do."""
+    """The station's memory can't be used, or can't be written to now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,8 @@ class Outbox:
             read_only: Only look; works while an agent owns it.
 
         Raises:
-            OutboxError: Another agent owns it, it is of a newer version, or this
-                SQLite is not safe.
+            OutboxError: Another agent owns it, it is of a newer version, it can't
+                be opened, or this SQLite is not safe.
         """
         if tuple(map(int, apsw.sqlite_lib_version().split(".")[:3])) < _SAFE_SQLITE:
             raise OutboxError(
@@ -94,25 +94,21 @@ class Outbox:
                 "apsw 3.51.3 or newer from its wheel"
             )
         self._mutex = threading.RLock()  # one connection, several threads
-        self._lock: TextIO | None = None
-        if read_only:
-            self._db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._lock = _own(path.with_suffix(".lock"))
-            self._db = apsw.Connection(str(path))
-            path.chmod(0o600)
-            self._db.pragma("journal_mode", "WAL")
-            self._db.pragma("synchronous", "FULL")
-            self._db.pragma("foreign_keys", "ON")
-        self._db.set_busy_timeout(5_000)
-        self._migrate(path)
+        with ExitStack() as held:
+            if not read_only:
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                held.callback(_own(path.with_suffix(".lock")).close)
+            try:
+                self._db = _connect(path, read_only=read_only)
+                held.callback(self._db.close)
+                self._migrate(path, read_only=read_only)
+            except (apsw.Error, OSError) as error:
+                raise OutboxError(f"can't open {path}: {error}") from error
+            self._held = held.pop_all()
 
     def close(self) -> None:
         """Close the file; another agent may open it then."""
-        self._db.close()
-        if self._lock is not None:
-            self._lock.close()
+        self._held.close()
 
     def device(self, peer: str) -> Device | None:
         """Return the device last met at ``peer``."""
@@ -276,13 +272,10 @@ class Outbox:
             return [Message(*row) for row in rows]
 
     def forget(self, entries: Iterable[Entry]) -> list[int]:
-        """Act on a receipt: forget what is stored, keep what was refused.
-
-        Args:
-            entries: Of a receipt for this station.
+        """Act on a receipt's entries: forget what is stored, keep what was refused.
 
         Returns:
-            The counters of the batches that it settles. An entry that names
+            The counters of the batches that they settle. An entry that names
             other bytes than were sent settles nothing.
         """
         settled = []
@@ -318,8 +311,11 @@ class Outbox:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._mutex, self._db:
-            yield
+        try:
+            with self._mutex, self._db:
+                yield
+        except apsw.Error as error:
+            raise OutboxError(f"can't write to the outbox: {error}") from error
 
     def _insert(self, reading: Reading) -> bool:
         facts = cbor2.dumps([list(key(reading)), fingerprint(reading)])
@@ -330,6 +326,7 @@ class Outbox:
         if not self._db.changes():
             return False
         record = Batch(_RECORD_STATION, 1, 0, (reading,)).encode()
+        batch.decode(record)  # what can't be sent must not stand before all others
         self._db.execute(
             "INSERT INTO reading (captured_ms, record) VALUES (?, ?)",
             (reading.captured_ms, record),
@@ -347,18 +344,31 @@ class Outbox:
         with self._mutex:
             return self._db.execute(sql, values).fetchone()
 
-    def _migrate(self, path: Path) -> None:
+    def _migrate(self, path: Path, *, read_only: bool) -> None:
         version = self._db.pragma("user_version")
         if version > _VERSION:
             raise OutboxError(
                 f"{path} is of version {version}, made by a newer vitalwire; this one "
                 f"reads up to {_VERSION}: update it"
             )
-        if version < _VERSION and self._lock is not None:
-            with self._transaction():
+        if version < _VERSION and not read_only:
+            with self._db:
                 schema = files("edge_agent").joinpath("outbox.sql").read_text()
                 self._db.execute(schema)
                 self._db.pragma("user_version", _VERSION)
+
+
+def _connect(path: Path, *, read_only: bool) -> apsw.Connection:
+    if read_only:
+        db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    else:
+        db = apsw.Connection(str(path))
+        path.chmod(0o600)
+        db.pragma("journal_mode", "WAL")
+        db.pragma("synchronous", "FULL")
+        db.pragma("foreign_keys", "ON")
+    db.set_busy_timeout(5_000)
+    return db
 
 
 def _encode(

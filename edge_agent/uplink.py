@@ -17,7 +17,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_agent.config import Broker, Config
 from edge_agent.health import Health
-from edge_agent.outbox import Message, Outbox
+from edge_agent.outbox import Message, Outbox, OutboxError
 from protocols.config import ConfigError
 from protocols.errors import DecodeError
 from protocols.uplink import receipt
@@ -29,6 +29,7 @@ _log = logging.getLogger(__name__)
 _WINDOW = 8  # batches without a receipt at a time
 _RESEND_S = 20.0
 _IDLE_S = 1.0
+_OUTBOX_S = 10.0
 _KEEPALIVE_S = 30
 _PROTOCOLS = {
     "3.1.1": MQTTProtocolVersion.MQTTv311,
@@ -78,7 +79,12 @@ class Uplink:
         self._client.loop_start()
         try:
             while True:
-                await self._step()
+                try:
+                    await self._step()
+                except OutboxError as error:
+                    # A full disk, say: what is there stays, and is tried again.
+                    _log.warning("outbox.failed: %s", error)
+                    await asyncio.sleep(_OUTBOX_S)
         finally:
             await asyncio.to_thread(self._stop)
 

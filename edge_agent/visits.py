@@ -33,7 +33,7 @@ from edge_agent.health import DeviceHealth, Health
 from edge_agent.identity import device_of
 from edge_agent.links.ble import BleLink, Radio
 from edge_agent.links.serial import open_port
-from edge_agent.outbox import Outbox
+from edge_agent.outbox import Outbox, OutboxError
 from edge_agent.quality import assess
 from protocols.gatt.racp import Incomplete
 from protocols.observation import (
@@ -82,7 +82,14 @@ async def attend(
             await visit(station, device, driver)
             health.visits += 1
             health.failures, health.problem, health.state = 0, "", "resting"
-        except (LinkLost, NoReply, Refused, DecodeError, Incomplete) as error:
+        except (
+            LinkLost,
+            NoReply,
+            Refused,
+            DecodeError,
+            Incomplete,
+            OutboxError,
+        ) as error:
             _failed(health, error)
             _log.warning("visit.failed driver=%s: %s", driver.id, error)
             rest_s = backoff.delay_s(health.failures)

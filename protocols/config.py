@@ -43,17 +43,20 @@ def read(text: str, kind: type[T], name: str) -> T:
 def _line(text: str, problem: str, path: str) -> int:
     """Return the line, from 1, on which the key at ``path`` stands."""
     lines = text.splitlines()
-    tables = re.findall(r"([A-Za-z_-]\w*)(?:\[(\d+)\])?", path.removeprefix("$"))
+    keys = re.findall(r"\.([A-Za-z_][\w-]*)|\[(\d+)\]", path.removeprefix("$"))
     unknown = re.search(r"unknown field `([^`]+)`", problem)
+    names = [name for name, _ in keys if name] + ([unknown[1]] if unknown else [])
+    places = [int(place) for _, place in keys if place] or [0]
     start = 0
-    for table, index in tables:
-        header = re.compile(rf"\s*\[+\s*(?:[\w-]+\.)*{re.escape(table)}\s*\]")
-        found = [at for at, line in enumerate(lines) if header.match(line)]
-        if len(found) > int(index or 0):
-            start = found[int(index or 0)]
-    keys = [unknown[1]] if unknown else [table for table, _ in tables[-1:]]
-    for key in keys:
+    for depth in range(1, len(names) + 1):
+        table = r"\s*\.\s*".join(map(re.escape, names[:depth]))
+        header = re.compile(rf"\s*\[+\s*{table}\s*\]")
+        found = [at for at in range(start, len(lines)) if header.match(lines[at])]
+        if found:
+            start = found[min(places[0], len(found) - 1) if depth == 1 else 0]
+    for name in reversed(names):
+        key = re.compile(rf'\s*(?:[\w-]+\s*\.\s*)*"?{re.escape(name)}"?\s*[=.]')
         for at in range(start, len(lines)):
-            if re.match(rf'\s*"?{re.escape(key)}"?\s*=', lines[at]):
+            if key.match(lines[at]):
                 return at + 1
     return start + 1

@@ -98,6 +98,12 @@ class Value:
             raise ValueError(f"{self.state.name} does not go with {self.number}")
         if self.number is not None and not self.number.is_finite():
             raise ValueError(f"{self.number} is no number; give a state instead")
+        if (
+            self.number is not None
+            and self.number.is_zero()
+            and self.number.is_signed()
+        ):
+            raise ValueError("no device knows a negative zero, and no wire carries it")
 
     @classmethod
     def of(cls, quantity: Quantity, number: Number, unit: Unit) -> Self:
@@ -122,6 +128,9 @@ class Observation:
         status: What the device said of it, by the specification's names.
         context: What else it said, as name and value: sample, location, meal.
         raw: The payloads or frames it was read from, in order of arrival.
+
+    Raises:
+        ValueError: A name stands twice in ``context``.
     """
 
     kind: Kind
@@ -133,6 +142,10 @@ class Observation:
     status: tuple[str, ...] = ()
     context: tuple[tuple[str, str], ...] = ()
     raw: tuple[bytes, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(dict(self.context)) < len(self.context):
+            raise ValueError(f"a name stands twice in the context {self.context}")
 
 
 @dataclass(frozen=True, slots=True)

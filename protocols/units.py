@@ -39,6 +39,11 @@ _WAYS: dict[tuple[Quantity, Unit], tuple[int, Decimal | None, Unit]] = {
 }
 
 
+def measures(unit: Unit, quantity: Quantity) -> bool:
+    """Whether the quantity can be given in the unit."""
+    return (quantity, unit) in _WAYS
+
+
 def canonical(value: Value) -> tuple[Decimal, Unit] | None:
     """Return a value in its quantity's canonical unit; None if it is no number.
 

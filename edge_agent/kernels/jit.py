@@ -76,6 +76,8 @@ def warm() -> str | None:
             compiled = numba.njit(cache=True, nogil=True, error_model="numpy")(
                 found.plain
             )
+            if compiled is found.plain:
+                return "NUMBA_DISABLE_JIT is set; the plain kernels serve"
             compiled(*found.example)
             found.use(compiled)
     except (RuntimeError, OSError) as error:

@@ -58,22 +58,20 @@ class BleLink:
         self._journal = journal
         self._coming = coming
         self._arrived: asyncio.Queue[Packet | None] = asyncio.Queue()
-        self._problem: Exception = LinkLost("the device hung up, or is out of reach")
 
     async def pump(self) -> None:
         """Journal what comes, all that waits at once, and only then hand it out."""
         waiting: list[Packet | None] = []
-        while None not in waiting:
-            waiting = [await self._coming.get()]
-            while not self._coming.empty():
-                waiting.append(self._coming.get_nowait())
-            try:
+        try:
+            while None not in waiting:
+                waiting = [await self._coming.get()]
+                while not self._coming.empty():
+                    waiting.append(self._coming.get_nowait())
                 await self._journal([packet for packet in waiting if packet])
-            except Exception as error:  # noqa: BLE001 - `receive` raises it
-                self._problem = error
-                waiting = [None]
-            for packet in waiting:
-                self._arrived.put_nowait(packet)
+                for packet in waiting:
+                    self._arrived.put_nowait(packet)
+        finally:
+            self._arrived.put_nowait(None)  # also where the journal failed
 
     def has(self, uuid: UUID) -> bool:
         """Whether the device has the characteristic."""
@@ -103,7 +101,7 @@ class BleLink:
         packet = await self._arrived.get()
         if packet is None:
             self._arrived.put_nowait(None)
-            raise self._problem
+            raise LinkLost("the device hung up, or is out of reach")
         return packet
 
 

@@ -135,6 +135,7 @@ class Response:
 
 
 _NOTHING_STORED = Response(_REPORT, Value.NO_RECORDS_FOUND)
+_SENT = Response(_REPORT, Value.SUCCESS)
 
 
 class Incomplete(Exception):
@@ -210,11 +211,11 @@ class Download:
 
     def _run(self, since: int | None) -> Generator[Request, Count | Response, None]:
         if since is not None:
-            end = yield Request(_REPORT, Operator.LAST_RECORD)
+            end = yield from self._find_newest()
             if end == _NOTHING_STORED or self._last == since:
                 return
-            if self._last is not None and self._last < since:
-                since = None  # wrapped, reset, or its newest was deleted: fetch all
+            if self._last is None or self._last < since:
+                since = None  # unknown, wrapped, reset, or its newest was deleted
         self._expected, since = yield from self._count(since)
         if self._expected == 0:
             return
@@ -225,6 +226,8 @@ class Download:
             resumed = attempt > 0 and not self.is_last_attempt
             end = yield _report(self.mark if resumed else since)
             _refuse(end)
+            # Counted anew, lest a result stored meanwhile stands for a lost one.
+            self._expected, since = yield from self._count(since)
             if len(self._received) >= self._expected:
                 self.mark = _newest(self._received)
                 return
@@ -249,6 +252,16 @@ class Download:
         if end.value == Value.NO_RECORDS_FOUND:
             return 0, None
         raise Incomplete(_refusal(end))
+
+    def _find_newest(
+        self,
+    ) -> Generator[Request, Count | Response, Count | Response]:
+        """Ask for the newest record, again if it does not come."""
+        for _ in range(self._attempts):
+            end = yield Request(_REPORT, Operator.LAST_RECORD)
+            if self._last is not None or end != _SENT:
+                break  # a notification may get lost, an answer does not
+        return end
 
     def _find_start(self) -> Generator[Request, Count | Response, None]:
         """Ask for the oldest record, behind which a gap can be told."""

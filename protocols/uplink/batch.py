@@ -27,9 +27,12 @@ from protocols.observation import (
     TimeMethod,
     Unit,
     Value,
+    needs_arrival,
 )
+from protocols.units import measures
 from protocols.uplink import columns, envelope
 from protocols.uplink.columns import is_int
+from protocols.uplink.topics import check_id
 
 MAX_READINGS = 10_000
 _EPOCH = datetime(2000, 1, 1)  # noqa: DTZ001 - a device's clock has no zone
@@ -107,7 +110,7 @@ def decode(message: bytes) -> Batch:
     for group in groups:
         readings += _decode_group(group, devices, drivers)
     return Batch(
-        station=_text("station", fields[1], 64),
+        station=_station(fields[1]),
         counter=_int("counter", fields[2], 1),
         made_ms=_int("made", fields[3]),
         readings=tuple(readings),
@@ -206,6 +209,7 @@ def _one_of(known: Iterable[int]) -> columns.Check:
 
 _Show = Callable[[Reading], object]
 _ANY_QUALITY = sum(Quality)
+_MOST_MS = (1 << 63) - 1 - 253_402_300_800_000  # less the latest device clock
 _COLUMNS: dict[int, tuple[str, _Show, columns.Check]] = {
     1: (
         "sequence",
@@ -230,7 +234,7 @@ _COLUMNS: dict[int, tuple[str, _Show, columns.Check]] = {
         _maybe(partial(is_int, low=0, high=(1 << 61) - 1)),
     ),
     7: ("captured", lambda r: r.captured_ms, is_int),
-    8: ("utc", _show_utc, _maybe(is_int)),
+    8: ("utc", _show_utc, _maybe(partial(is_int, low=-_MOST_MS, high=_MOST_MS))),
     9: ("time method", lambda r: int(r.time_method), _one_of(TimeMethod)),
     10: ("time bound", lambda r: r.time_bound_ms, _maybe(partial(is_int, low=0))),
     11: ("status", lambda r: list(r.observation.status), _names),
@@ -308,7 +312,9 @@ def _decode_group(
     kind = _KINDS[_int("kind", group[3], 0, len(_KINDS) - 1)]
     facts = _decode_columns(group[5], count)
     values = [_decode_values(item, count) for item in _list("values", group[6], 16)]
-    return [
+    if not values:
+        raise _error("values", "are none")
+    readings = [
         _reading(
             device,
             driver,
@@ -318,6 +324,9 @@ def _decode_group(
         )
         for at in range(count)
     ]
+    if any(needs_arrival(r.observation) and r.arrival is None for r in readings):
+        raise _error("arrival", "is missing, and nothing else tells the reading")
+    return readings
 
 
 def _decode_columns(found: object, count: int) -> dict[str, list[object]]:
@@ -337,6 +346,8 @@ def _decode_values(column: object, count: int) -> list[Value]:
         raise _error("values", f"have {len(parts)} parts, not 5")
     quantity = _QUANTITIES[_int("quantity", parts[0], 0, len(_QUANTITIES) - 1)]
     unit = _UNITS[_int("unit", parts[1], 0, len(_UNITS) - 1)]
+    if not measures(unit, quantity):
+        raise _error("unit", f"{unit} does not measure {quantity}", Fault.BAD_FIELD)
     name = quantity.value
     mantissas = columns.decode(name, parts[2], count, _maybe(is_int))
     exponents = columns.decode(
@@ -437,6 +448,13 @@ def _list(name: str, value: object, most: int = MAX_READINGS) -> list[object]:
     if not isinstance(value, list) or len(value) > most:
         raise _error(name, f"are no array of at most {most}")
     return value
+
+
+def _station(value: object) -> str:
+    try:
+        return check_id("station", _text("station", value, 64))
+    except ValueError as error:
+        raise _error("station", "is no id") from error
 
 
 def _text(name: str, value: object, most: int) -> str:

@@ -93,7 +93,18 @@ def strict_loads(what: str, data: bytes) -> object:
         raise _error(what, "CBOR", f"is damaged: {error}") from error
     if again != data:
         raise _error(what, "CBOR", "is not deterministically encoded")
+    if not _has_plain_keys(value):
+        raise _error(what, "CBOR", "has a key that is neither integer nor text")
     return value
+
+
+def _has_plain_keys(value: object) -> bool:
+    # true and 1.0 are equal to 1 here, and are not 1 on the wire.
+    if isinstance(value, dict):
+        return all(type(key) in (int, str) for key in value) and all(
+            map(_has_plain_keys, value.values())
+        )
+    return not isinstance(value, list) or all(map(_has_plain_keys, value))
 
 
 def _error(

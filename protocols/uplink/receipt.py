@@ -11,6 +11,7 @@ from enum import IntEnum
 from protocols.errors import DecodeError, Fault
 from protocols.uplink import envelope
 from protocols.uplink.columns import is_int
+from protocols.uplink.topics import is_id
 
 
 class Result(IntEnum):
@@ -68,8 +69,8 @@ def decode(message: bytes) -> Receipt:
     """
     content = envelope.unwrap("receipt", message)
     match content:
-        case {1: str(station), 2: [_, *_] as entries, 3: int(given_ms), **more} if (
-            not more
+        case {1: str(station), 2: [_, *_] as entries, 3: given_ms, **more} if (
+            not more and is_int(given_ms) and is_id(station)
         ):
             return Receipt(station, tuple(map(_entry, entries)), given_ms)
     raise _error("content", "is no map of station, entries and time")
@@ -78,7 +79,7 @@ def decode(message: bytes) -> Receipt:
 def _entry(item: object) -> Entry:
     match item:
         case [int(counter), bytes(digest), int(result), str(reason)] if (
-            is_int(counter, 0) and len(digest) == 32 and result in {*Result}
+            is_int(counter, 0) and len(digest) == 32 and is_int(result, 0, 1)
         ):
             return Entry(counter, digest, Result(result), reason)
     raise _error("entry", "is no counter, digest, result and reason")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from protocols.errors import DecodeError, Fault
 from protocols.uplink import envelope
 from protocols.uplink.columns import is_int
+from protocols.uplink.topics import is_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def decode(message: bytes) -> Status:
     """
     match envelope.unwrap("status", message):
         case {1: str(station), 2: bool(online), 3: at_ms, 4: waiting, **more} if (
-            not more and is_int(at_ms) and is_int(waiting, 0)
+            not more and is_int(at_ms) and is_int(waiting, 0) and is_id(station)
         ):
             return Status(station, online, at_ms, waiting)
     raise DecodeError("status", "content", "is no status", message, 0, Fault.BAD_FRAME)

@@ -62,6 +62,11 @@ def station_of(topic: str) -> Station | None:
     return None
 
 
+def is_id(text: str) -> bool:
+    """Whether ``text`` may be an id."""
+    return _ID.fullmatch(text) is not None
+
+
 def check_id(what: str, text: str) -> str:
     """Return ``text`` if it may be an id.
 

@@ -1,0 +1,79 @@
+"""The ``gateway`` command."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import click
+import msgspec
+
+from gateway.config import Config, check, load
+from protocols.config import ConfigError
+
+
+@click.group()
+def gateway() -> None:
+    """Take readings in from stations, keep them, and serve them."""
+
+
+@gateway.command()
+@click.option(
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    help="Settings, as TOML; without it the defaults.",
+)
+@click.option("--data", type=click.Path(path_type=Path), help="Folder for all data.")
+@click.option("--http-port", type=click.IntRange(0, 65_535), help="0 chooses one.")
+@click.option("--mqtt-port", type=click.IntRange(0, 65_535), help="0 chooses one.")
+@click.option("--json", "as_json", is_flag=True, help="Say all as JSON, logs too.")
+def serve(
+    file: Path | None,
+    data: Path | None,
+    http_port: int | None,
+    mqtt_port: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Run the gateway until it is interrupted.
+
+    Without settings it brings its own broker, keeps everything in one folder of
+    the user's, and listens on this machine only.
+
+    \b
+    Example:
+        vitalwire gateway serve --data ./clinic --http-port 8080
+    """
+    # The web stack is slow to import; no other command should wait for it.
+    from gateway import app, logs  # noqa: PLC0415
+    from gateway.broker import BrokerError  # noqa: PLC0415
+    from gateway.store import StoreUnusable  # noqa: PLC0415
+
+    def ready(found: app.Addresses) -> None:
+        told = {
+            "http": found.http,
+            "mqtt_host": found.mqtt_host,
+            "mqtt_port": found.mqtt_port,
+        }
+        line = f"ready: page {found.http}  MQTT {found.mqtt_host}:{found.mqtt_port}"
+        click.echo(json.dumps(told) if as_json else line)
+
+    logs.start(as_json=as_json)
+    try:
+        config = check(_with_options(load(file), data, http_port, mqtt_port))
+        asyncio.run(app.serve(config, ready))
+    except (ConfigError, app.CannotRun, BrokerError, StoreUnusable) as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _with_options(
+    config: Config, data: Path | None, http_port: int | None, mqtt_port: int | None
+) -> Config:
+    replace = msgspec.structs.replace
+    if data is not None:
+        config = replace(config, data=str(data))
+    if http_port is not None:
+        config = replace(config, http=replace(config.http, port=http_port))
+    if mqtt_port is not None:
+        config = replace(config, broker=replace(config.broker, port=mqtt_port))
+    return config

@@ -1,0 +1,147 @@
+"""The embedded store: one SQLite file in WAL mode, every commit on the disk.
+
+Source: https://www.sqlite.org/wal.html, "The WAL-Reset Bug", for the version
+below which a WAL may be corrupted.
+"""
+
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import apsw
+
+from gateway.store import (
+    Amendment,
+    Delivery,
+    Filter,
+    Outcome,
+    Quarantined,
+    Stored,
+    StoredDevice,
+    StoreUnavailable,
+    StoreUnusable,
+)
+from gateway.store.sqlite_read import Reader
+from gateway.store.sqlite_write import Writer
+
+_OLDEST = (3, 51, 3)
+_BUSY_MS = 2_000
+
+
+class SqliteStore:
+    """A `Store` in one file.
+
+    Args:
+        path: The database; made if it is not there.
+
+    Raises:
+        StoreUnusable: The SQLite library is too old, the file is no database, or
+            it was written by a newer gateway.
+    """
+
+    def __init__(self, path: Path) -> None:
+        refuse_old_sqlite(apsw.sqlite_lib_version())
+        self._path = str(path)
+        try:
+            self._connection = self._open()
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            migrate(self._connection, migrations())
+        except apsw.Error as error:
+            raise StoreUnusable(f"{path}: {error}") from error
+        self._writer = Writer(self._connection)
+        self._reader = Reader(self._open_to_read)
+
+    def commit(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
+        return self._writer.commit(deliveries)
+
+    def readings(self, which: Filter, after: int, limit: int) -> list[Stored]:
+        return self._reader.readings(which, after, limit)
+
+    def reading(self, number: int) -> Stored | None:
+        return self._reader.reading(number)
+
+    def amendments(self, number: int) -> list[Amendment]:
+        return self._reader.amendments(number)
+
+    def last(self) -> int:
+        return self._reader.last()
+
+    def devices(self, after: int, limit: int) -> list[StoredDevice]:
+        return self._reader.devices(after, limit)
+
+    def quarantine(self, after: int, limit: int) -> list[Quarantined]:
+        return self._reader.quarantine(after, limit)
+
+    def close(self) -> None:
+        self._reader.close()
+        self._connection.close()
+
+    def _open(self) -> apsw.Connection:
+        connection = apsw.Connection(self._path)
+        connection.set_busy_timeout(_BUSY_MS)
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA mmap_size = 0")
+        return connection
+
+    def _open_to_read(self) -> apsw.Connection:
+        try:
+            connection = self._open()
+            connection.execute("PRAGMA query_only = ON")
+        except apsw.Error as error:
+            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+        return connection
+
+
+def refuse_old_sqlite(version: str) -> None:
+    """Check a version of SQLite, as 3.51.3.
+
+    Raises:
+        StoreUnusable: It may corrupt a database in WAL mode.
+    """
+    if tuple(map(int, version.split(".")[:3])) < _OLDEST:
+        oldest = ".".join(map(str, _OLDEST))
+        raise StoreUnusable(
+            f"SQLite {version} may corrupt the store; {oldest} is the oldest that is "
+            "safe: install a newer apsw"
+        )
+
+
+def migrations() -> list[str]:
+    """Return the scripts that lead from an empty database to this version's."""
+    found = {}
+    for entry in files("gateway.store").joinpath("migrations").iterdir():
+        if name := re.fullmatch(r"(\d{4})_\w+\.sql", entry.name):
+            found[int(name[1])] = entry.read_text(encoding="utf-8")
+    if sorted(found) != list(range(1, len(found) + 1)):
+        raise StoreUnusable(f"migrations are numbered {sorted(found)}")
+    return [found[number] for number in sorted(found)]
+
+
+def migrate(connection: apsw.Connection, scripts: Sequence[str]) -> None:
+    """Bring a database to the version that the last of ``scripts`` makes.
+
+    Each script and the version that it leads to are one transaction.
+
+    Raises:
+        StoreUnusable: The database is newer than ``scripts``.
+    """
+    while True:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            version = int(connection.pragma("user_version"))
+            if version < len(scripts):
+                connection.execute(scripts[version])
+                connection.pragma("user_version", version + 1)
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        if version > len(scripts):
+            raise StoreUnusable(
+                f"the store is of version {version}, and this gateway knows "
+                f"{len(scripts)}: install the newer gateway again"
+            )
+        if version == len(scripts):
+            return

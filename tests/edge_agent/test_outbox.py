@@ -1,0 +1,426 @@
+"""The station's memory, through crashes, full disks and lying receipts."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from time import sleep
+
+import apsw
+import pytest
+
+from edge_agent.outbox import Counts, Journaled, Outbox, OutboxError
+from protocols.errors import DecodeError
+from protocols.observation import Reading, TimeMethod
+from protocols.uplink import batch, envelope
+from protocols.uplink.receipt import Entry, Result
+from tests.edge_agent.filling import METER, PEER, reading
+
+_ROOT = Path(__file__).parents[2]
+MARK = (METER.id, "test", 7)
+
+
+@pytest.fixture(autouse=True)
+def _tidy() -> Iterator[None]:
+    """What a test leaves open is told in that test."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "outbox.db"
+
+
+@pytest.fixture
+def outbox(path: Path) -> Iterator[Outbox]:
+    opened = Outbox(path)
+    yield opened
+    opened.close()
+
+
+def stored(path: Path) -> list[Reading]:
+    """Return every reading in the file, in order, as another process sees it."""
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    rows = db.execute("SELECT record FROM reading ORDER BY id").fetchall()
+    db.close()
+    return [batch.decode(row[0]).readings[0] for row in rows]
+
+
+def test_a_captured_reading_is_in_the_file_as_it_was(
+    outbox: Outbox, path: Path
+) -> None:
+    sent = [reading(1), reading(2, sequence=None), reading(3)]
+
+    assert outbox.capture(PEER, sent, mark=MARK) == 3
+
+    assert stored(path) == sent
+    assert outbox.mark(METER.id, "test") == 7
+
+
+def test_a_reading_captured_again_is_passed_over(outbox: Outbox, path: Path) -> None:
+    """A device tells its memory at every visit; it is sent once."""
+    again = replace(
+        reading(1), captured_ms=5, utc_ms=9, time_method=TimeMethod.CORRECTED
+    )
+
+    assert outbox.capture(PEER, [reading(1), reading(2), reading(1)]) == 2
+    assert outbox.capture(PEER, [again, reading(3)]) == 1
+
+    assert stored(path) == [reading(1), reading(2), reading(3)]
+
+
+def test_a_reading_that_was_sent_and_forgotten_is_not_sent_again(
+    outbox: Outbox,
+) -> None:
+    outbox.capture(PEER, [reading(1)])
+    made = outbox.make_batch("s", 1)
+    assert made is not None
+    digest = envelope.digest(made.message)
+    assert outbox.forget([Entry(made.counter, digest, Result.STORED)]) == [1]
+
+    assert outbox.capture(PEER, [reading(1)]) == 0
+    assert outbox.counts() == Counts(0, 0, 0, 0, 0, None)
+
+
+def test_another_value_under_the_same_number_is_another_reading(
+    outbox: Outbox, path: Path
+) -> None:
+    """A meter whose numbers start anew must not be silent."""
+    outbox.capture(PEER, [reading(1)])
+    other = replace(reading(1), observation=replace(reading(2).observation, sequence=1))
+
+    assert outbox.capture(PEER, [other]) == 1
+    assert len(stored(path)) == 2
+
+
+def test_a_failed_capture_leaves_neither_readings_nor_cursor(
+    outbox: Outbox, path: Path
+) -> None:
+    """The cursor in a transaction of its own would step over what was not written."""
+    outbox.capture(PEER, [reading(1)], mark=(METER.id, "test", 1))
+    outbox.journal(PEER, "test", [("source", b"\x00\x00\x00\x02")], 5)
+    bad = replace(reading(3), observation=replace(reading(3).observation, sequence=None, device_time=None))  # fmt: skip  # noqa: E501
+
+    with pytest.raises(ValueError, match="needs an arrival number"):
+        outbox.capture(PEER, [reading(2), bad], mark=(METER.id, "test", 3))
+
+    assert stored(path) == [reading(1)]
+    assert outbox.mark(METER.id, "test") == 1
+    assert outbox.counts().journaled == 1
+
+
+def test_each_capture_takes_one_of_two_identical_payloads(outbox: Outbox) -> None:
+    """A cuff may send the same indication twice; each is accounted for."""
+    for at in (5, 6):
+        outbox.journal(PEER, "test", [("source", b"\x00\x00\x00\x01")], at)
+    outbox.journal("other", "test", [("source", b"\x00\x00\x00\x01")], 7)
+
+    outbox.capture(PEER, [reading(1)])
+    assert outbox.journaled(PEER, "test") == [
+        Journaled(2, "source", b"\x00\x00\x00\x01", 6)
+    ]
+
+    outbox.capture(PEER, [reading(1)])
+    assert outbox.journaled(PEER, "test") == []
+    assert len(outbox.journaled("other", "test")) == 1
+
+
+def test_what_cannot_be_read_leaves_the_journal_and_stays(outbox: Outbox) -> None:
+    outbox.journal(PEER, "test", [("source", b"\xff")], 5)
+    for _ in range(2):
+        outbox.keep_undecoded(
+            PEER, "test", "source", b"\xff", problem="why", received_ms=5
+        )
+
+    assert outbox.counts() == Counts(0, 0, 0, 0, 1, None)
+
+
+def test_batches_are_of_256_oldest_first_and_the_same_each_time(
+    outbox: Outbox,
+) -> None:
+    """The gateway knows a batch by its bytes: they must not change."""
+    outbox.capture(PEER, [reading(n) for n in range(300)])
+
+    first = outbox.make_batch("s", 1000)
+    assert outbox.make_batch("s", 2000, full_only=True) is None
+    second = outbox.make_batch("s", 2000)
+
+    assert first is not None
+    assert second is not None
+    assert outbox.make_batch("s", 3000) is None
+    found = [batch.decode(made.message) for made in (first, second)]
+    assert [(b.station, b.counter, b.made_ms) for b in found] == [
+        ("s", 1, 1000), ("s", 2, 2000),
+    ]  # fmt: skip
+    assert [*found[0].readings, *found[1].readings] == [reading(n) for n in range(300)]
+    assert len(found[0].readings) == 256
+    assert outbox.batches() == [first, second] == outbox.batches()
+    assert outbox.batches(after=1) == [second]
+    assert outbox.counts() == Counts(300, 2, 0, 0, 0, 1_772_000_000_000)
+
+
+def test_readings_too_long_for_one_message_are_split(outbox: Outbox) -> None:
+    long = [reading(n, raw=(bytes([n]) * 4000,) * 3) for n in range(20)]
+    outbox.capture(PEER, long)
+    made = []
+    while (message := outbox.make_batch("s", 1)) is not None:
+        made.append(message)
+
+    assert all(len(each.message) <= 65_536 for each in made)
+    assert [r for each in made for r in batch.decode(each.message).readings] == long
+
+
+def test_a_receipt_forgets_exactly_the_bytes_that_it_names(
+    outbox: Outbox, path: Path
+) -> None:
+    """A counter alone proves nothing: it may be of another life of this station."""
+    outbox.capture(PEER, [reading(1)])
+    first = outbox.make_batch("s", 1)
+    outbox.capture(PEER, [reading(2)])
+    second = outbox.make_batch("s", 2)
+    assert first is not None
+    assert second is not None
+    digest = envelope.digest(first.message)
+
+    wrong = bytes([digest[0] ^ 1]) + digest[1:]
+    assert outbox.forget([Entry(first.counter, wrong, Result.STORED)]) == []
+    assert outbox.forget([Entry(0, bytes(32), Result.QUARANTINED)]) == []
+    assert stored(path) == [reading(1), reading(2)]
+
+    assert outbox.forget([Entry(first.counter, digest, Result.STORED)]) == [1]
+    assert stored(path) == [reading(2)]
+    assert outbox.batches() == [second]
+    assert outbox.forget([Entry(first.counter, digest, Result.STORED)]) == []
+
+
+def test_what_the_gateway_refused_stays_here(outbox: Outbox, path: Path) -> None:
+    """It may be our mistake: nothing is thrown away on a refusal."""
+    outbox.capture(PEER, [reading(1)])
+    made = outbox.make_batch("s", 1)
+    assert made is not None
+    refused = Entry(1, envelope.digest(made.message), Result.QUARANTINED, "why")
+
+    assert outbox.forget([refused]) == [1]
+
+    assert stored(path) == [reading(1)]
+    assert outbox.batches() == []
+    assert outbox.counts() == Counts(1, 0, 1, 0, 0, 1_772_000_000_001)
+    assert outbox.forget([replace(refused, result=Result.STORED)]) == [1]
+    assert stored(path) == []
+
+
+def test_counters_are_never_given_twice(outbox: Outbox) -> None:
+    """A forgotten batch's counter must not come again with other bytes."""
+    counters = []
+    for number in range(3):
+        outbox.capture(PEER, [reading(number)])
+        made = outbox.make_batch("s", 1)
+        assert made is not None
+        counters.append(made.counter)
+        outbox.forget(
+            [Entry(made.counter, envelope.digest(made.message), Result.STORED)]
+        )
+    assert counters == [1, 2, 3]
+
+
+def test_a_device_is_remembered_by_where_it_was_met(outbox: Outbox) -> None:
+    assert outbox.device(PEER) is None
+    outbox.meet(PEER, METER)
+    outbox.meet(PEER, replace(METER, firmware="2.0"))
+
+    assert outbox.device(PEER) == replace(METER, firmware="2.0")
+    assert outbox.mark(METER.id, "test") is None
+
+
+def test_threads_share_it_without_a_loss(outbox: Outbox, path: Path) -> None:
+    """Visits and uplink write from threads of their own."""
+    threads = [
+        threading.Thread(
+            target=lambda start=start: [
+                outbox.capture(PEER, [reading(n)]) for n in range(start, start + 20)
+            ]
+        )
+        for start in (0, 100, 200)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert {r.observation.sequence for r in stored(path)} == {
+        *range(20), *range(100, 120), *range(200, 220),
+    }  # fmt: skip
+
+
+def test_a_second_owner_is_refused_and_a_looker_is_not(
+    outbox: Outbox, path: Path
+) -> None:
+    """Two agents on one memory would send everything twice."""
+    outbox.capture(PEER, [reading(1)])
+
+    with pytest.raises(OutboxError, match=r"another agent owns .*; stop it first"):
+        Outbox(path)
+
+    looker = Outbox(path, read_only=True)
+    assert looker.counts().waiting == 1
+    with pytest.raises(OutboxError, match="readonly"):
+        looker.capture(PEER, [reading(2)])
+    looker.close()
+
+
+def test_it_opens_again_after_it_was_closed(path: Path) -> None:
+    first = Outbox(path)
+    first.capture(PEER, [reading(1)], mark=MARK)
+    first.close()
+    second = Outbox(path)
+    assert (second.counts().waiting, second.mark(METER.id, "test")) == (1, 7)
+    second.close()
+
+
+def test_only_its_owner_may_read_the_file(outbox: Outbox, path: Path) -> None:
+    """Readings are of a person; another user of the machine has no business there."""
+    outbox.capture(PEER, [reading(1)])
+
+    assert path.stat().st_mode & 0o077 == 0
+    assert path.parent.stat().st_mode & 0o077 == 0
+
+
+def test_a_newer_outbox_is_refused_and_left_as_it_is(path: Path) -> None:
+    """An older vitalwire must not write into what it does not understand."""
+    Outbox(path).close()
+    db = apsw.Connection(str(path))
+    db.pragma("user_version", 99)
+    db.close()
+
+    for read_only in (False, True):
+        with pytest.raises(OutboxError, match="is of version 99, made by a newer"):
+            Outbox(path, read_only=read_only)
+
+    db = apsw.Connection(str(path))
+    assert db.pragma("user_version") == 99
+    db.close()
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_file_that_is_no_outbox_is_told_in_our_words(
+    path: Path, *, read_only: bool
+) -> None:
+    """A damaged file is an operator's problem, and no traceback."""
+    path.parent.mkdir()
+    path.write_bytes(b"this is no database, whatever its name says" * 200)
+
+    with pytest.raises(OutboxError, match=r"outbox\.db"):
+        Outbox(path, read_only=read_only)
+
+
+def test_a_missing_file_is_told_in_our_words(path: Path) -> None:
+    with pytest.raises(OutboxError, match=r"outbox\.db"):
+        Outbox(path, read_only=True)
+
+
+def test_nothing_told_is_lost_by_kill_9(path: Path) -> None:
+    """30 deaths at any moment: what `capture` returned for is in the file.
+
+    Readings, cursor and journal must agree too: they go in together.
+    """
+    random = Random(9)
+    told, start = 0, 0
+    for _ in range(30):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.edge_agent.filling", str(path), str(start)],
+            cwd=_ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert first, "it did not start"
+        sleep(random.uniform(0, 0.06))
+        process.send_signal(signal.SIGKILL)
+        lines = [first, *process.stdout.read().splitlines(keepends=True)]
+        process.stdout.close()
+        process.wait()
+        told = max(told, *(int(line) for line in lines if line.endswith("\n")))
+
+        db = apsw.Connection(str(path))
+        assert db.pragma("integrity_check") == "ok"
+        mark = db.execute("SELECT mark FROM cursor").fetchall()[0][0]
+        journal = {row[0] for row in db.execute("SELECT payload FROM journal")}
+        db.close()
+        numbers = [r.observation.sequence for r in stored(path)]
+        assert mark >= told
+        assert numbers == list(range(mark + 1))
+        # Of three journal rows of each payload one is left by its capture.
+        assert {(n).to_bytes(4, "big") for n in range(0, mark, 2)} <= journal
+        start = mark + 1
+    assert told > 60
+
+
+_FULL_DISK = """
+import resource, sys
+from pathlib import Path
+import apsw
+from edge_agent.outbox import Outbox, OutboxError
+from tests.edge_agent.filling import METER, PEER, reading
+import signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+outbox = Outbox(Path(sys.argv[1]))
+size = int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+done, failed = -1, 0
+for number in range(2000):
+    try:
+        outbox.capture(PEER, [reading(number)], mark=(METER.id, "test", number))
+    except OutboxError as error:
+        failed += 1
+        print("failed", type(error).__name__)
+        break
+    done = number
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+outbox.capture(PEER, [reading(done + 1)], mark=(METER.id, "test", done + 1))
+print("done", done, failed)
+"""
+
+
+@pytest.mark.parametrize("kb", [400, 900])
+def test_a_full_disk_is_an_error_and_loses_nothing(path: Path, kb: int) -> None:
+    """What could not be written is told; what was told stays; room heals it."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _FULL_DISK, str(path), str(kb * 1024)],
+        cwd=_ROOT,
+        env={**os.environ, "PYTHONPATH": str(_ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    _, done, failed = ended.stdout.splitlines()[-1].split()
+    assert (int(failed), int(done) > 0) == (1, True)
+
+    assert [r.observation.sequence for r in stored(path)] == [*range(int(done) + 2)]
+    outbox = Outbox(path)
+    assert outbox.mark(METER.id, "test") == int(done) + 1
+    outbox.close()
+
+
+def test_a_reading_that_no_message_can_hold_is_refused_at_the_door(
+    outbox: Outbox,
+) -> None:
+    """Captured, it would stand before all others and block the station for ever."""
+    outbox.capture(PEER, [reading(1)])
+    bad = replace(reading(2), device=replace(METER, id="x" * 129))
+    with suppress(ValueError, DecodeError):
+        outbox.capture(PEER, [bad])
+
+    made = outbox.make_batch("s", 1)
+
+    assert made is not None
+    assert reading(1) in batch.decode(made.message).readings

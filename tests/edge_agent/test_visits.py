@@ -1,0 +1,373 @@
+"""From a simulated device to the disk, with the real outbox and no fakes.
+
+Capturing uses threads, so each test runs a loop of its own.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drivers import gatt_blood_pressure, gatt_glucose, onetouch_ultraeasy
+from drivers.sdk import GattDriver, LinkLost, Packet, SerialDriver
+from edge_agent import health
+from edge_agent.config import Config, Device
+from edge_agent.health import DeviceHealth, Health
+from edge_agent.outbox import Outbox
+from edge_agent.visits import Capture, Station, attend
+from firmware_sim.bench import GattBench, SerialBench
+from firmware_sim.cuff import BloodPressureCuff, BloodPressureRecord
+from firmware_sim.glucose_meter import GlucoseMeter, GlucoseRecord
+from firmware_sim.label import Label
+from firmware_sim.link import SimGattLink, SimSerialLink
+from firmware_sim.ultraeasy import UltraEasy, UltraEasyRecord
+from protocols.gatt.uuid import sig
+from protocols.observation import Quality, Reading, TimeMethod
+from protocols.uplink import batch
+
+PEER = "C0:FF:EE:00:00:01"
+NOW = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
+START = NOW - timedelta(days=2)
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Iterator[Station]:
+    outbox = Outbox(tmp_path / "outbox.db")
+    yield Station(Config("s-1"), outbox, Health(tmp_path))
+    outbox.close()
+
+
+class _Journaling(SimGattLink):
+    """A link that lets the agent write each packet down before it is seen."""
+
+    journal: Callable[[list[Packet]], Awaitable[None]]
+
+    async def receive(self) -> Packet:
+        packet = await super().receive()
+        await self.journal([packet])
+        return packet
+
+
+def read(
+    station: Station,
+    driver: GattDriver | SerialDriver,
+    device: GattBench | SerialBench,
+    **more: Any,  # noqa: ANN401 - as the link takes it
+) -> SimGattLink | SimSerialLink:
+    """Visit once, as `edge_agent.visits.visit` does with an open link."""
+    station.health.devices.setdefault(PEER, DeviceHealth(driver.id))
+
+    async def run() -> SimGattLink | SimSerialLink:
+        capture = Capture(station, PEER, driver)
+        await capture.recover()
+        link: SimGattLink | SimSerialLink
+        if isinstance(driver, GattDriver):
+            link = _Journaling(device, **more)  # type: ignore[arg-type]
+            link.journal = capture.journal
+            start = partial(driver.visit, link, is_known=capture.is_known)
+        else:
+            link = SimSerialLink(device, **more)  # type: ignore[arg-type]
+            start = partial(driver.visit, link)
+        mark = capture.mark
+        while not await capture.take(start(mark), mark):
+            mark = capture.mark
+        await capture.recover()
+        return link
+
+    return asyncio.run(run())
+
+
+def waiting(station: Station) -> list[Reading]:
+    """Return all readings that wait, in order."""
+    found: list[Reading] = []
+    while (made := station.outbox.make_batch("s-1", 0)) is not None:
+        found += batch.decode(made.message).readings
+    return found
+
+
+def numbers(station: Station) -> list[int | None]:
+    return [reading.observation.sequence for reading in waiting(station)]
+
+
+def meter(count: int, serial: str = "00012345", **more: object) -> GlucoseMeter:
+    records = [
+        GlucoseRecord(n, START + timedelta(minutes=5 * n), Decimal(90 + n % 200))
+        for n in range(1, count + 1)
+    ]
+    label = Label("Glucose meter", serial)
+    return GlucoseMeter(records, clock=lambda: NOW, label=label, **more)  # type: ignore[arg-type]
+
+
+def test_a_visit_brings_every_reading_to_the_disk_once(station: Station) -> None:
+    read(station, gatt_glucose.DRIVER, meter(150))
+
+    assert station.outbox.counts().waiting == 150
+    assert (
+        station.outbox.mark(
+            "vitalwire-simulation:glucose-meter:00012345", "gatt-glucose"
+        )
+        == 150
+    )
+    found = waiting(station)
+    assert sorted(r.observation.sequence or 0 for r in found) == [*range(1, 151)]
+    first = next(r for r in found if r.observation.sequence == 1)
+    assert first.device.serial == "00012345"
+    assert first.time_method == TimeMethod.DEVICE
+    expected = START + timedelta(minutes=5)
+    assert first.utc_ms == int(expected.replace(tzinfo=UTC).timestamp() * 1000)
+    assert (first.driver, first.quality) == ("gatt-glucose", Quality.NONE)
+    assert station.captured.is_set()
+    assert station.health.devices[PEER].captured == 150
+
+
+def test_a_second_visit_brings_only_what_is_new(station: Station) -> None:
+    device = meter(10)
+    read(station, gatt_glucose.DRIVER, device)
+    assert sorted(map(int, map(str, numbers(station)))) == [*range(1, 11)]
+    device.store(GlucoseRecord(11, NOW, Decimal(111)))
+
+    link = read(station, gatt_glucose.DRIVER, device)
+
+    assert numbers(station) == [11]
+    asked = [data.hex() for uuid, data in link.written if uuid == sig(0x2A52)]
+    assert "0101" not in asked
+
+
+def test_a_lost_link_keeps_what_came_and_the_next_visit_the_rest(
+    station: Station,
+) -> None:
+    device = meter(150)
+    with pytest.raises(LinkLost):
+        read(station, gatt_glucose.DRIVER, device, lost_after=103)
+    assert station.outbox.counts().waiting == 100
+
+    link = read(station, gatt_glucose.DRIVER, device)
+
+    assert station.outbox.counts().waiting == 150
+    asked = [data.hex() for uuid, data in link.written if uuid == sig(0x2A52)]
+    assert "0103014100" in asked  # from 65, behind the checkpoint at 64
+
+
+def test_another_meter_at_the_same_place_is_read_from_its_beginning(
+    station: Station,
+) -> None:
+    """A replaced meter gets the old one's address; its first records are not known."""
+    read(station, gatt_glucose.DRIVER, meter(20))
+
+    read(station, gatt_glucose.DRIVER, meter(5, serial="99999999"))
+
+    found = waiting(station)
+    other = [r for r in found if r.device.serial == "99999999"]
+    assert sorted(r.observation.sequence or 0 for r in other) == [1, 2, 3, 4, 5]
+
+
+def cuff(*systolic: int, time: datetime | None = START) -> BloodPressureCuff:
+    return BloodPressureCuff(
+        BloodPressureRecord(
+            Decimal(n), Decimal(80), time and time + timedelta(minutes=n)
+        )
+        for n in systolic
+    )
+
+
+def pressures(station: Station) -> list[Decimal | None]:
+    return [reading.observation.values[0].number for reading in waiting(station)]
+
+
+def test_a_cuffs_indications_are_journaled_before_they_are_read(
+    station: Station,
+) -> None:
+    """A cuff forgets what was confirmed: the journal is all that is left of it."""
+    device = cuff(120, 130)
+    seen: list[int] = []
+    plain = station.outbox.capture
+
+    def capture(*args, **more):  # type: ignore[no-untyped-def]  # noqa: ANN002, ANN003, ANN202
+        seen.append(station.outbox.counts().journaled)
+        return plain(*args, **more)
+
+    station.outbox.capture = capture  # type: ignore[method-assign]
+    read(station, gatt_blood_pressure.DRIVER, device)
+
+    assert seen[0] == 2
+    assert station.outbox.counts().journaled == 0
+    assert pressures(station) == [Decimal(120), Decimal(130)]
+
+
+def test_what_was_journaled_before_a_crash_is_captured_at_the_next_visit(
+    station: Station,
+) -> None:
+    """The journal is of no use if nobody reads it."""
+    read(station, gatt_blood_pressure.DRIVER, cuff(120))
+    payload = BloodPressureRecord(Decimal(131), Decimal(80), NOW).indication().payload
+    source = str(sig(0x2A35))
+    station.outbox.journal(PEER, "gatt-blood-pressure", [(source, payload)], 1)
+
+    read(station, gatt_blood_pressure.DRIVER, cuff())
+
+    assert pressures(station) == [Decimal(120), Decimal(131)]
+    assert station.outbox.counts().journaled == 0
+
+
+def test_readings_without_any_time_are_kept_apart(station: Station) -> None:
+    """Two equal pressures of a cuff without a clock are two readings."""
+    read(station, gatt_blood_pressure.DRIVER, cuff(120, 120, time=None))
+
+    found = waiting(station)
+    assert len(found) == 2
+    assert {r.time_method for r in found} == {TimeMethod.UNKNOWN}
+    assert {r.quality for r in found} == {Quality.CLOCK_UNSET}
+
+
+def test_bytes_that_are_no_reading_are_kept(station: Station) -> None:
+    device = cuff(120)
+    device._tell = (
+        lambda plain=device._tell: (  # type: ignore[method-assign]
+            type(s)(s.uuid, s.payload[:5]) if hasattr(s, "payload") else s
+            for s in plain()
+        )
+    )
+
+    read(station, gatt_blood_pressure.DRIVER, device)
+
+    counts = station.outbox.counts()
+    assert (counts.waiting, counts.undecoded, counts.journaled) == (0, 1, 0)
+
+
+def test_a_serial_meter_is_read_to_the_disk(station: Station) -> None:
+    records = [
+        UltraEasyRecord(START + timedelta(hours=n), Decimal(100 + n)) for n in range(9)
+    ]
+    device = UltraEasy(records, clock=lambda: NOW)
+
+    read(station, onetouch_ultraeasy.DRIVER, device)
+    device.store(UltraEasyRecord(NOW, Decimal(150)))
+    link = read(station, onetouch_ultraeasy.DRIVER, device)
+
+    assert pressures(station) == [*(Decimal(108 - n) for n in range(9)), Decimal(150)]
+    assert sum(frame[3:5] == b"\x05\x1f" for frame in link.written) == 3
+
+
+def test_a_meter_whose_clock_is_wrong_is_corrected(station: Station) -> None:
+    """Ten minutes late at the visit is ten minutes late at the measurement."""
+    late = NOW - timedelta(minutes=10)
+    device = UltraEasy([UltraEasyRecord(START, Decimal(100))], clock=lambda: late)
+
+    read(station, onetouch_ultraeasy.DRIVER, device)
+
+    (found,) = waiting(station)
+    assert found.time_method == TimeMethod.CORRECTED
+    assert found.utc_ms is not None
+    right = (START + timedelta(minutes=10)).replace(tzinfo=UTC).timestamp() * 1000
+    assert abs(found.utc_ms - right) < 120_000
+
+
+def test_what_a_paused_device_said_is_written_while_it_pauses(
+    station: Station,
+) -> None:
+    """A cuff that goes on for 10 s must not hold back what it already said."""
+    device = cuff(120)
+    device._tell = lambda: iter([device._unsent[0].indication()])  # type: ignore[method-assign]
+    station.health.devices[PEER] = DeviceHealth("x")
+    driver = gatt_blood_pressure.DRIVER
+
+    async def run() -> None:
+        capture = Capture(station, PEER, driver)
+        taking = asyncio.ensure_future(
+            capture.take(driver.visit(SimGattLink(device), None), None)
+        )
+        await asyncio.wait_for(station.captured.wait(), 2)
+        assert not taking.done()
+        taking.cancel()
+        await asyncio.wait({taking})
+
+    asyncio.run(run())
+    assert pressures(station) == [Decimal(120)]
+
+
+async def test_a_faulty_driver_is_told_and_tried_again(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The one boundary: a bug in one driver stops no other device, for ever."""
+    device = Device("onetouch-ultraeasy", port="nowhere")
+
+    tries = 0
+
+    def broken(*_: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise ZeroDivisionError("a bug")
+
+    driver = SerialDriver("onetouch-ultraeasy", "1", (), 9600, broken)  # type: ignore[arg-type]
+    task = asyncio.ensure_future(attend(station, device, driver))
+    await asyncio.sleep(200)
+    found = station.health.devices["nowhere"]
+    assert found.state == "failing"
+    assert found.failures == 7
+    assert "nowhere" in found.problem
+    assert not task.done()
+    task.cancel()
+    await asyncio.wait({task})
+    assert "visit.failed driver=onetouch-ultraeasy" in caplog.text
+
+
+async def test_a_device_that_is_away_for_weeks_stops_nothing(
+    station: Station, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An unplugged meter fails every five minutes; the agent must outlast it."""
+    caplog.set_level("CRITICAL")
+    device = Device("onetouch-ultraeasy", port="nowhere")
+    task = asyncio.ensure_future(attend(station, device, onetouch_ultraeasy.DRIVER))
+
+    await asyncio.sleep(14 * 86_400)
+
+    if task.done():
+        pytest.fail(f"its task died: {task.exception()!r}")
+    assert station.health.devices["nowhere"].failures > 4000
+    task.cancel()
+    await asyncio.wait({task})
+
+
+def test_the_health_file_is_whole_and_says_what_was_done(station: Station) -> None:
+    """A technician sees counters; nothing of any person."""
+    read(station, gatt_glucose.DRIVER, meter(3))
+    station.health.save()
+
+    found = health.read(station.health.folder)
+
+    assert found is not None
+    assert found["devices"] == {
+        PEER: {
+            "driver": "gatt-glucose",
+            "state": "waiting",
+            "visits": 0,
+            "failures": 0,
+            "captured": 3,
+            "damaged": 0,
+            "problem": "",
+            "visited_at": None,
+        }
+    }
+    assert health.is_running(found["pid"])
+    assert not list(station.health.folder.glob("*.part"))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "\x00", '"x"'])
+def test_a_damaged_health_file_is_as_if_there_was_none(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "status.json").write_text(text)
+
+    assert health.read(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("pid", "there"), [(None, False), ("1", False), (2**22 + 1, False)]
+)
+def test_a_process_that_is_gone_is_not_running(pid: object, *, there: bool) -> None:
+    assert health.is_running(pid) is there
