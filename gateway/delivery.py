@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from gateway.store import Accepted, Delivery, Greeting, Refused
 from protocols.errors import DecodeError
-from protocols.observation import Reading, needs_arrival
+from protocols.observation import Reading
 from protocols.uplink import batch
 from protocols.uplink.envelope import MAX_MESSAGE, digest
 from protocols.uplink.receipt import Entry, Receipt, Result
@@ -138,8 +138,6 @@ def _batch_problem(found: batch.Batch, station: Station) -> str:
 
 
 def _reading_problem(reading: Reading) -> str:
-    if reading.arrival is None and needs_arrival(reading.observation):
-        return "has neither sequence number nor time nor arrival number"
     for name, time_ms in (("utc", reading.utc_ms), ("captured", reading.captured_ms)):
         low, high = _YEARS_MS
         if time_ms is not None and not low <= time_ms < high:

@@ -58,8 +58,9 @@ def _csv(name: str, device: str) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row["device"] == device]
 
 
-def _clock(row: dict[str, str]) -> str:
-    time = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=int(row["time"]))
+def _clock(row: dict[str, str], shift_days: int) -> str:
+    moved = timedelta(days=shift_days, seconds=int(row["time"]))
+    time = datetime(1970, 1, 1, tzinfo=UTC) + moved
     return time.strftime("%Y-%m-%dT%H:%M:%S")
 
 
@@ -71,7 +72,7 @@ def test_the_truth_of_the_demo_is_the_series() -> None:
         {
             "device": "00012345",
             "kind": "glucose",
-            "device_time": _clock(row),
+            "device_time": _clock(row, 13356),
             "sequence": number,
             "values": {"glucose": {"value": row["value"], "unit": "mg/dL"}},
         }
@@ -81,7 +82,7 @@ def test_the_truth_of_the_demo_is_the_series() -> None:
         {
             "device": "00000815",
             "kind": "blood-pressure",
-            "device_time": _clock(row),
+            "device_time": _clock(row, 2646),
             "sequence": None,
             "values": {
                 "systolic": {"value": row["value"], "unit": "mm[Hg]"},
@@ -95,7 +96,7 @@ def test_the_truth_of_the_demo_is_the_series() -> None:
         {
             "device": "SIM000001",
             "kind": "glucose",
-            "device_time": _clock(row),
+            "device_time": _clock(row, 13433),
             "sequence": None,
             "values": {"glucose": {"value": row["value"], "unit": "mg/dL"}},
         }

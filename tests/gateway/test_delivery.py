@@ -93,7 +93,7 @@ def test_a_reading_that_nothing_tells_from_another_is_refused() -> None:
     )
     good = replace(unknown, arrival=4)
 
-    assert "neither sequence" in reason(message(1, unknown))
+    assert "'arrival' is missing" in reason(message(1, unknown))
     assert isinstance(open_message(came(message(1, good)), ""), Accepted)
 
 
