@@ -19,17 +19,19 @@ class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         host: Its name or address.
         port: Its port.
         protocol: The version of MQTT that it speaks.
+        tls: Whether to speak TLS to it.
+        ca: A PEM file of the authority to trust; without it the system's.
         username: If it wants one.
         password_file: A file that holds the password alone.
-        ca_file: PEM certificates by which to know it; with it, TLS is used.
     """
 
     host: str = "127.0.0.1"
     port: int = 1883
     protocol: Literal["3.1.1", "5"] = "3.1.1"
+    tls: bool = False
+    ca: str | None = None
     username: str | None = None
     password_file: str | None = None
-    ca_file: str | None = None
 
 
 class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

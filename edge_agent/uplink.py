@@ -217,8 +217,8 @@ def _client(broker: Broker, client_id: str) -> mqtt.Client:
             secret = broker.password_file
             password = Path(secret).read_text().strip() if secret else None
             client.username_pw_set(broker.username, password)
-        if broker.ca_file is not None:
-            client.tls_set(ca_certs=broker.ca_file)
+        if broker.tls:
+            client.tls_set(ca_certs=broker.ca)
     except OSError as error:
         raise ConfigError(f"[broker]: can't read {error.filename}: {error}") from error
     return client
