@@ -14,7 +14,7 @@ demo: .venv/.installed ## Show the whole way of a reading; ARGS=--once exits by 
 test: check ## Everything that must hold: style, types, architecture, tests.
 
 check: .venv/.installed
-	@./scripts/system-packages dbus-daemon=dbus mosquitto=mosquitto
+	@./scripts/system-packages dbus-daemon=dbus mosquitto=mosquitto chromium=chromium
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy

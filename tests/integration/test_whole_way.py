@@ -7,6 +7,7 @@ scenario; what is stored is asked from the gateway's API.
 
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -20,6 +21,7 @@ from shutil import which
 from typing import Any
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 from edge_agent import demo
 
@@ -94,6 +96,12 @@ def _free_port() -> int:
 
 def _sim(folder: Path) -> list[str]:
     return _command("sim", "run", "--data", str(folder / "sim"), "--json")
+
+
+def _embedded(folder: Path) -> list[str]:
+    ports = ("--http-port", "0", "--mqtt-port", "0")
+    data = str(folder / "gateway")
+    return _command("gateway", "serve", "--data", data, *ports, "--json")
 
 
 def _agent_status(folder: Path) -> dict[str, Any]:
@@ -270,3 +278,39 @@ def _seen_of_cuff(folder: Path) -> int:
         found = outbox.execute("SELECT count(*) FROM seen WHERE device LIKE '%815'")
         count: int = found.fetchone()[0]
         return count
+
+
+def test_the_page_shows_every_reading_and_hears_of_new_ones(tmp_path: Path) -> None:
+    """What people look at is drawn by a real browser from what is really stored."""
+    with ExitStack() as held:
+        gateway = held.enter_context(_part(tmp_path, "gateway", _embedded(tmp_path)))
+        ready = gateway.ready()
+        browser = held.enter_context(sync_playwright()).chromium.launch(
+            executable_path=which("chromium"),
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        page = browser.new_page()
+        problems: list[str] = []
+        page.on("console", lambda said: problems.append(said.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(ready["http"])
+        page.get_by_text("live", exact=True).wait_for()
+
+        sim = held.enter_context(_part(tmp_path, "sim", _sim(tmp_path))).ready()
+        agent = _agent(tmp_path, sim, ready["mqtt_port"], "3.1.1")
+        bus = {"DBUS_SYSTEM_BUS_ADDRESS": sim["bus"]}
+        held.enter_context(_part(tmp_path, "agent", agent, **bus))
+
+        for name, stored, points in (
+            ("LifeScan OneTouch UltraEasy", 373, 373),
+            ("vitalwire simulation Glucose meter", 400, 400),
+            ("vitalwire simulation Blood pressure cuff", 222, 3 * 222),
+        ):
+            row = page.get_by_role("row", name=re.compile(rf"{name}.*\b{stored}\b"))
+            row.wait_for(timeout=60_000)
+            page.get_by_role("button", name=name).click()
+            page.get_by_role("button", name="All", exact=True).click()
+            drawn = page.locator(".scatterlayer .point")
+            _until(lambda drawn=drawn, points=points: drawn.count() == points)
+        assert problems == []
+        browser.close()
