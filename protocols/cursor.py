@@ -79,7 +79,3 @@ class Cursor:
     def sfloat(self, field: str) -> Number:
         """Return the next two bytes as an SFLOAT."""
         return medfloat.sfloat(self.u16(field))
-
-    def float32(self, field: str) -> Number:
-        """Return the next four bytes as a FLOAT."""
-        return medfloat.float32(self.u32(field))

@@ -275,14 +275,14 @@ def key(reading: Reading) -> Key:
         ValueError: It needs an arrival number and has none.
     """
     seen = reading.observation
-    if needs_arrival(seen) and reading.arrival is None:
-        raise ValueError("neither sequence number nor time: it needs an arrival number")
     if seen.sequence is not None:
         ordinal = seen.sequence
+    elif seen.device_time is not None and not needs_arrival(seen):
+        ordinal = packed_time(seen.device_time)
     elif reading.arrival is not None:
         ordinal = _ARRIVAL + reading.arrival
     else:
-        ordinal = packed_time(seen.device_time)
+        raise ValueError("neither sequence number nor time: it needs an arrival number")
     return Key(
         reading.device.id,
         reading.generation,
@@ -305,10 +305,8 @@ def fingerprint(reading: Reading) -> bytes:
     return _digest(facts, 8)
 
 
-def packed_time(time: DateTime | None) -> int:
+def packed_time(time: DateTime) -> int:
     """Return the seven bytes of a clock as one number that grows with time."""
-    if time is None:
-        return 0
     packed = time.year
     for part in time[1:]:
         packed = packed << 8 | part

@@ -244,6 +244,8 @@ class Download:
             end = yield Request(_NUMBER, Operator.GREATER_OR_EQUAL, since + 1)
             if isinstance(end, Count):
                 return end.number, since
+            if end.value == Value.NO_RECORDS_FOUND:
+                return 0, since
             if end.value not in _NO_FILTER:
                 raise Incomplete(_refusal(end))
         end = yield Request(_NUMBER, Operator.ALL_RECORDS)
