@@ -38,7 +38,8 @@ clean: ## Remove the environment and the demo's state.
 		|| { echo "vitalwire needs Python 3.11 or newer; try make PYTHON=python3.12" >&2; exit 1; }
 	@PYTHON=$(PYTHON) ./scripts/system-packages python-venv=python3-venv
 	@echo "setting up .venv (about a minute) ..." >&2
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 \
+		|| { rm -rf .venv && $(PYTHON) -m venv .venv; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--require-hashes --requirement requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \

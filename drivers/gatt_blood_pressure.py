@@ -16,9 +16,11 @@ from protocols.gatt.blood_pressure import Flag, Measurement, Status
 from protocols.kinds import flag_names
 from protocols.medfloat import Number
 
+_BEURER = 0x40
+
 
 def _observations(payload: bytes) -> Iterator[Observation]:
-    seen = blood_pressure.decode(payload)
+    seen = _decode(payload)
     status = seen.status or 0
     context = []
     if (pulse_range := blood_pressure.pulse_range(status)) != "within":
@@ -32,6 +34,15 @@ def _observations(payload: bytes) -> Iterator[Observation]:
         context=tuple(context),
         raw=(payload,),
     )
+
+
+def _decode(payload: bytes) -> Measurement:
+    seen = blood_pressure.decode(payload)
+    # Beurer's BM48, BM59, BM85 set a reserved bit and send one byte more than they
+    # announce; by the standard's layout their pulse and status would be invented.
+    if seen.flags & _BEURER and Flag.USER not in seen.flags and len(seen.trailing) == 1:
+        return blood_pressure.decode_big_endian_tail(payload)
+    return seen
 
 
 def _values(seen: Measurement) -> Iterator[Value]:

@@ -9,7 +9,7 @@ Tested:   firmware_sim.glucose_meter; no hardware yet.
 """
 
 from collections.abc import AsyncGenerator, Iterator
-from dataclasses import replace
+from decimal import Decimal
 
 from drivers.sdk import (
     Checkpoint,
@@ -32,9 +32,10 @@ from drivers.sdk import (
 from protocols.gatt import glucose, racp
 from protocols.gatt.glucose import Context, Flag, Measurement, Status
 from protocols.kinds import flag_names
-from protocols.medfloat import show_number
+from protocols.medfloat import Special, show_number
 
 _RECORDS_PER_CHECKPOINT = 64
+_KETONE_TEST = 6  # a reserved meal, by which i-SENS marks what is no glucose
 _UNUSABLE = (
     Status.SENSOR_MALFUNCTION
     | Status.SAMPLE_SIZE_INSUFFICIENT
@@ -139,7 +140,7 @@ def _observation(
         notes["context"] = "missing"
     return Observation(
         kind=Kind.CONTROL_SOLUTION if seen.is_control else Kind.GLUCOSE,
-        values=(_value(seen, status),),
+        values=(_value(seen, status, None if context is None else context.meal),),
         device_time=seen.base_time,
         offset_min=seen.offset_min,
         sequence=seen.sequence,
@@ -149,21 +150,24 @@ def _observation(
     )
 
 
-def _value(seen: Measurement, status: Status) -> Value:
+def _value(seen: Measurement, status: Status, meal: int | None) -> Value:
     unit = Unit.MOL_PER_L if Flag.MOL_PER_L in seen.flags else Unit.KG_PER_L
-    if seen.concentration is None or status & _UNUSABLE:
-        state = State.DEVICE_ERROR if status & _UNUSABLE else State.NO_VALUE
-        return Value(Quantity.GLUCOSE, unit, None, state)
-    value = Value.of(Quantity.GLUCOSE, seen.concentration, unit)
-    if value.number is None:
-        return value
-    # A number beside these is the meter's limit, not what it measured.
-    if Status.RESULT_TOO_HIGH in status:
-        return replace(value, state=State.ABOVE_RANGE)
-    if Status.RESULT_TOO_LOW in status:
-        return replace(value, state=State.BELOW_RANGE)
-    positive = value.number > 0
-    return value if positive else replace(value, number=None, state=State.NO_VALUE)
+    sent = seen.concentration
+    number = sent if isinstance(sent, Decimal) and sent > 0 else None
+    high = Status.RESULT_TOO_HIGH in status or sent == Special.POSITIVE_INFINITY
+    low = Status.RESULT_TOO_LOW in status or sent == Special.NEGATIVE_INFINITY
+    if status & _UNUSABLE:
+        number, state = None, State.DEVICE_ERROR
+    elif meal == _KETONE_TEST or (high and low):
+        number, state = None, State.NO_VALUE
+    elif high or low:
+        # A number beside these is the meter's limit, not what it measured.
+        state = State.ABOVE_RANGE if high else State.BELOW_RANGE
+    elif isinstance(sent, Special):
+        return Value.of(Quantity.GLUCOSE, sent, unit)
+    else:
+        state = State.NO_VALUE if number is None else State.MEASURED
+    return Value(Quantity.GLUCOSE, unit, number, state)
 
 
 def _notes(seen: Measurement, context: Context | None) -> Iterator[tuple[str, str]]:

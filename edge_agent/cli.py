@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,18 +56,6 @@ def _missing(name: str, package: str) -> click.Command:
     return click.Command(name, callback=fail, short_help=needed)
 
 
-class _Hex(click.ParamType[bytes]):
-    name = "hex"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> bytes:
-        try:
-            return bytes.fromhex(str(value).replace(":", " "))
-        except ValueError:
-            self.fail(f"{value!r} is not hex, as in '00 6c 01 00 ff'", param, ctx)
-
-
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="vitalwire")
 def main() -> None:
@@ -75,14 +64,14 @@ def main() -> None:
 
 @main.command(short_help="Decode captured bytes, without a device.")
 @click.argument("kind", required=False)
-@click.argument("payload", metavar="[HEX]", type=_Hex(), required=False)
+@click.argument("payload", metavar="[HEX]", required=False)
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE")
 @click.option("--list", "names", is_flag=True, help="Print the kinds.")
 @click.option("--lines", is_flag=True, help="Decode JSON Lines from standard input.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def decode(
     kind: str | None,
-    payload: bytes | None,
+    payload: str | None,
     options: tuple[str, ...],
     *,
     names: bool,
@@ -105,12 +94,11 @@ def decode(
     elif lines:
         for raw in sys.stdin.buffer:
             line = raw.decode("utf-8", "replace")
-            if line.strip():
-                click.echo(_dumps(_decode_line(line)))
+            click.echo(_dumps(_decode_line(line)))
     elif kind is None or payload is None:
         raise click.UsageError("give KIND and HEX, or --list, or --lines")
     else:
-        shown = kinds.show(kind, payload, dict(map(_pair, options)))
+        shown = kinds.show(kind, _bytes(payload), dict(map(_pair, options)))
         click.echo(_dumps(shown) if as_json else _table(shown))
 
 
@@ -227,7 +215,8 @@ def read(
     async def print_all() -> int:
         count = 0
         async for seen in reading.observations(driver_id, peer, passkey, take=take):
-            click.echo(_dumps(seen) if as_json else reading.line(seen))
+            text = _dumps(reading.show(seen)) if as_json else reading.line(seen)
+            click.echo(text)
             count += 1
         return count
 
@@ -325,6 +314,17 @@ def _options(more: dict[object, object]) -> dict[str, str]:
     return {str(key): str(value) for key, value in found.items()}
 
 
+def _bytes(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text.replace(":", " "))
+    except ValueError:
+        wrong = re.search(r"[^0-9a-fA-F\s:]", text)
+        where = f"{wrong[0]!r} at {wrong.start()}" if wrong else "half a byte"
+        raise click.ClickException(
+            f"{where} is not hex, as in '00 6c 01 00 ff'"
+        ) from None
+
+
 def _pair(text: str) -> tuple[str, str]:
     key, sign, value = text.partition("=")
     if not sign:
@@ -333,9 +333,8 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _dumps(shown: object) -> str:
-    """Return JSON in which a decimal keeps its digits."""
-    text = simplejson.dumps(shown, use_decimal=True, ensure_ascii=False)
-    return text.encode("utf-8", "backslashreplace").decode()
+    """Return JSON on one line, in which a decimal keeps its digits."""
+    return simplejson.dumps(shown, use_decimal=True)
 
 
 def _table(shown: Shown) -> str:

@@ -20,6 +20,8 @@ _FIRST_YEAR = 2005  # unset clocks say 1970 or 2000
 _DRIFT_PER_DAY_MS = 10_000  # 5 minutes a month, the worst that meters are known for
 _AHEAD = timedelta(minutes=10)
 _MOST_AHEAD = timedelta(days=1)
+_LAST_RESET_YEAR = 2014
+_HOUR_MS = 3_600_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 
@@ -43,20 +45,26 @@ class TrueTime:
 
 @dataclass(frozen=True, slots=True)
 class Offset:
-    """How far the station's clock was ahead of the device's at a visit."""
+    """Both clocks at the same moment of a visit.
 
-    ahead: timedelta
+    Attributes:
+        shown: The device's clock, local time without a zone.
+        now: The station's, with its zone.
+    """
+
+    shown: datetime
+    now: datetime
 
     @classmethod
     def between(cls, device: DateTime, now: datetime) -> "Offset | None":
-        """Return the offset; None if the device's clock names no moment.
-
-        Args:
-            device: What the device's clock shows.
-            now: The station's local time, with its zone.
-        """
+        """Return both clocks; None if the device's names no moment."""
         shown = device.moment
-        return None if shown is None else cls(now.replace(tzinfo=None) - shown)
+        return None if shown is None else cls(shown, now)
+
+    @property
+    def ahead(self) -> timedelta:
+        """How far the station's clock is ahead of the device's."""
+        return self.now.replace(tzinfo=None) - self.shown
 
 
 def true_time(
@@ -66,7 +74,7 @@ def true_time(
 
     Args:
         seen: The observation, with the device's time of it.
-        offset: From the device's clock at this visit; None if it has none.
+        offset: Both clocks at this visit; None if the device's can't be read.
         now: The station's time, with its zone.
         zone: The zone in which the device's clock is read.
     """
@@ -75,25 +83,39 @@ def true_time(
     shown = None if facing is None else facing.moment
     if shown is None or "time_fault" in seen.status:
         return TrueTime()
-    ahead = timedelta(0) if offset is None else offset.ahead
-    if abs(ahead) > _MOST_CORRECTED:
-        method = TimeMethod.RECONSTRUCTED
-    elif abs(ahead) > _NO_CORRECTION:
-        method = TimeMethod.CORRECTED
-    else:
-        method, ahead = TimeMethod.DEVICE, timedelta(0)
+    if offset is None or abs(offset.ahead) <= _NO_CORRECTION:
+        return _as_shown(shown, offset, now, zone)
+    # The device's clock ran while it counted the age, whatever the zone did.
     try:
-        utc = (shown + ahead).replace(tzinfo=zone).astimezone(UTC)
+        utc = offset.now.astimezone(UTC) - (offset.shown - shown)
     except OverflowError:
         return TrueTime()
-    is_ahead = utc > now + _AHEAD
-    # A moment to come means that the clock was set in between: its age is unknown.
+    if utc > now + _AHEAD or utc.year < _FIRST_YEAR:
+        return TrueTime(ahead=utc > now + _AHEAD)  # it was set in between
+    small = abs(offset.ahead) <= _MOST_CORRECTED
+    method = TimeMethod.CORRECTED if small else TimeMethod.RECONSTRUCTED
+    # No bound: nothing says that the clock was not set after the measurement.
+    return TrueTime((utc - _EPOCH) // _MS, method)
+
+
+def _as_shown(
+    shown: datetime, offset: Offset | None, now: datetime, zone: ZoneInfo
+) -> TrueTime:
+    """Return the true time that the device's clock shows, if it is one."""
+    try:
+        utc = shown.replace(tzinfo=zone).astimezone(UTC)
+    except OverflowError:
+        return TrueTime()
+    ahead = utc > now + _AHEAD
+    reset = offset is None and shown.year <= _LAST_RESET_YEAR
     if utc.year < _FIRST_YEAR or utc > now + _MOST_AHEAD:
-        return TrueTime(ahead=is_ahead)
-    if method == TimeMethod.RECONSTRUCTED and is_ahead:
-        return TrueTime(ahead=True)
+        return TrueTime(ahead=ahead)
+    if reset and (shown.month, shown.day) == (1, 1):
+        return TrueTime()  # where clocks start that lost their battery
     bound_ms = None
-    if offset is not None and method != TimeMethod.RECONSTRUCTED:
+    if offset is not None:
+        twice = shown.replace(tzinfo=zone, fold=1).astimezone(UTC) != utc
         days = max((now - utc).days, 0) + 1
         bound_ms = _NO_CORRECTION // _MS + _DRIFT_PER_DAY_MS * days
-    return TrueTime((utc - _EPOCH) // _MS, method, bound_ms, is_ahead)
+        bound_ms += _HOUR_MS if twice else 0  # the hour that autumn repeats
+    return TrueTime((utc - _EPOCH) // _MS, TimeMethod.DEVICE, bound_ms, ahead)

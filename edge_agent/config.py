@@ -2,7 +2,7 @@
 
 from math import isfinite
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -25,8 +25,8 @@ class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         password_file: A file that holds the password alone.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 1883
+    host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 1883
     protocol: Literal["3.1.1", "5"] = "3.1.1"
     tls: bool = False
     ca: str | None = None

@@ -5,7 +5,11 @@ import re
 from drivers.sdk import Identity
 from protocols.observation import Device
 
-_PLACEHOLDERS = re.compile(r"serial-?(number|no)?|0+|f+|none|unknown|x+", re.IGNORECASE)
+_PLACEHOLDERS = re.compile(
+    r"(no)?serial(number|num|no)?|(.)\3*|none|unknown|undefined|default|string",
+    re.IGNORECASE,
+)
+_COUNTED_UP = "01234567890123456789"
 
 
 def device_of(identity: Identity, peer: str) -> Device:
@@ -19,7 +23,8 @@ def device_of(identity: Identity, peer: str) -> Device:
         peer: Its BLE identity address, or the port it hangs on.
     """
     serial = _plain(identity.serial)
-    if len(serial) < 4 or _PLACEHOLDERS.fullmatch(serial):
+    bare = re.sub(r"[\W_]", "", serial)
+    if len(bare) < 4 or bare in _COUNTED_UP or _PLACEHOLDERS.fullmatch(bare):
         name = f"at:{_plain(peer)}"
     else:
         name = f"{_plain(identity.manufacturer)}:{_plain(identity.model)}:{serial}"

@@ -9,6 +9,7 @@ from edge_agent.links.ble import open_radio
 from edge_agent.links.serial import open_port
 from protocols.kinds import Shown
 from protocols.observation import State
+from protocols.units import canonical
 
 _SEEN_S = 30.0
 
@@ -19,8 +20,8 @@ class OnceOnly(Exception):
 
 async def observations(
     driver_name: str, peer: str, passkey: str | None, *, take: bool
-) -> AsyncIterator[Shown]:
-    """Yield what one visit to a device brings, as objects.
+) -> AsyncIterator[Observation]:
+    """Yield what one visit to a device brings.
 
     Args:
         driver_name: The driver to read it with.
@@ -56,7 +57,7 @@ async def observations(
             async for event in events:
                 if isinstance(event, Observation) and event.raw not in known:
                     known.add(event.raw)
-                    yield show(event)
+                    yield event
 
 
 async def _keep_nothing(_: list[Packet]) -> None:
@@ -65,18 +66,22 @@ async def _keep_nothing(_: list[Packet]) -> None:
 
 def show(seen: Observation) -> Shown:
     """Return an observation as an object."""
+    time = seen.device_time
+    facing = None if time is None else time.plus(seen.offset_min or 0)
     return {
         "kind": seen.kind.value,
         "values": [
             {
                 "quantity": value.quantity.value,
-                "value": value.number,
+                "value": value.number if value.state == State.MEASURED else None,
+                "limit": None if value.state == State.MEASURED else value.number,
                 "unit": value.unit.value,
                 "state": value.state.name.lower(),
             }
             for value in seen.values
         ],
-        "device_time": None if seen.device_time is None else str(seen.device_time),
+        "device_time": None if time is None else str(time),
+        "user_facing_time": None if facing is None else str(facing),
         "offset_min": seen.offset_min,
         "sequence": seen.sequence,
         "slot": seen.slot,
@@ -86,12 +91,18 @@ def show(seen: Observation) -> Shown:
     }
 
 
-def line(shown: Shown) -> str:
-    """Return what `show` gave as one line for people."""
-    values = shown["values"]
-    parts = [f"{shown['device_time'] or 'no time':<20}", f"{shown['kind']:<17}"]
-    for value in values if isinstance(values, list) else []:
-        measured = value["state"] == State.MEASURED.name.lower()
-        text = value["value"] if measured else value["state"].replace("_", " ")
-        parts.append(f"{value['quantity']} {text} {value['unit']}")
+def line(seen: Observation) -> str:
+    """Return an observation as one line for people, by the time they were shown."""
+    time = seen.device_time
+    facing = None if time is None else time.plus(seen.offset_min or 0)
+    parts = [f"{facing or time or 'no time'!s:<20}", f"{seen.kind.value:<17}"]
+    for value in seen.values:
+        found = canonical(value)
+        if value.state != State.MEASURED or found is None:
+            text = value.state.name.lower().replace("_", " ")
+        else:
+            text = f"{found[0].normalize():f} {found[1]}"
+            if found[1] != value.unit:
+                text += f" ({value.number} {value.unit})"
+        parts.append(f"{value.quantity} {text}")
     return "  ".join(parts)

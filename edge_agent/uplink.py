@@ -65,6 +65,7 @@ class Uplink:
         self._loop = asyncio.get_running_loop()
         self._client = _client(config.broker, f"vitalwire-{config.station}")
         self._client.on_connect = self._on_connect
+        self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
         self._client.will_set(
@@ -162,6 +163,10 @@ class Uplink:
         )
         self._call(self._tell, "connected")
 
+    def _on_connect_fail(self, _client: mqtt.Client, _userdata: object) -> None:
+        where = f"{self._broker.host}:{self._broker.port}"
+        self._call(self._tell, f"can't reach the broker at {where}")
+
     def _on_disconnect(
         self,
         _client: mqtt.Client,
@@ -183,13 +188,15 @@ class Uplink:
             self._loop.call_soon_threadsafe(function, *args)
 
     def _tell(self, state: str) -> None:
+        if state == self._health.broker:
+            return
         self._connected = state == "connected"
         # What was on its way may be lost with the connection: send it anew.
         self._sent_at.clear()
         self._captured.set()
         self._health.broker = state
         self._health.save()
-        _log.info("broker.%s", state)
+        _log.info("broker: %s", state)
 
     def _status(self, *, online: bool) -> bytes:
         waiting = self._outbox.counts().waiting

@@ -91,12 +91,12 @@ async def attend(
             OutboxError,
         ) as error:
             _failed(health, error)
-            _log.warning("visit.failed driver=%s: %s", driver.id, error)
+            _log.warning("visit.failed %s at %s: %s", driver.id, device.peer, error)
             rest_s = backoff.delay_s(health.failures)
         except Exception as error:  # noqa: BLE001 - logged with its traceback
             # The one boundary: a faulty driver must not stop the other devices.
             _failed(health, error)
-            _log.exception("visit.broke driver=%s", driver.id)
+            _log.exception("visit.broke %s at %s", driver.id, device.peer)
             rest_s = backoff.delay_s(health.failures)
         health.visited_at = time()
         station.health.save()

@@ -6,6 +6,7 @@ simulator and cannot tell.
 """
 
 import asyncio
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -93,7 +94,8 @@ async def private_bus(folder: Path) -> AsyncIterator[str]:
 def _configure(folder: Path, short: Path) -> tuple[Path, Path]:
     """Write the daemon's configuration; return it and the socket it names."""
     socket = folder.absolute() / "bus"
-    if len(bytes(socket)) > _LONGEST_SOCKET_PATH:
+    plain = re.fullmatch(r"[A-Za-z0-9/._-]+", str(socket))  # what needs no escaping
+    if not plain or len(bytes(socket)) > _LONGEST_SOCKET_PATH:
         socket = short / "bus"
     socket.unlink(missing_ok=True)  # of a daemon that was killed
     config = folder / "bus.conf"

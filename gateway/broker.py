@@ -128,7 +128,7 @@ class Broker:
                 "max_ack_pending": IN_FLIGHT,
             },
         }
-        return json.dumps(settings, indent=2)
+        return json.dumps(settings, indent=2, ensure_ascii=False)
 
     def _supervise(self) -> None:
         # The kernel ties the broker to this thread, which therefore outlives it.

@@ -49,6 +49,19 @@ class Unit(StrEnum):
     PER_MINUTE = "/min"
 
 
+_QUANTITIES = {
+    Kind.GLUCOSE: {Quantity.GLUCOSE},
+    Kind.CONTROL_SOLUTION: {Quantity.GLUCOSE, Quantity.KETONE},
+    Kind.KETONE: {Quantity.KETONE},
+    Kind.BLOOD_PRESSURE: {
+        Quantity.SYSTOLIC,
+        Quantity.DIASTOLIC,
+        Quantity.MEAN_PRESSURE,
+        Quantity.PULSE_RATE,
+    },
+}
+
+
 class State(IntEnum):
     """Whether a value is a number, and if not, why."""
 
@@ -130,7 +143,8 @@ class Observation:
         raw: The payloads or frames it was read from, in order of arrival.
 
     Raises:
-        ValueError: A name stands twice in ``context``.
+        ValueError: The values do not belong to the kind, or repeat a quantity; a
+            name stands twice in ``context``; control solution under another kind.
     """
 
     kind: Kind
@@ -144,8 +158,16 @@ class Observation:
     raw: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
+        quantities = [value.quantity for value in self.values]
+        if len({*quantities}) < max(len(quantities), 1):
+            raise ValueError(f"{self.kind} needs values, each of another quantity")
+        if not {*quantities} <= _QUANTITIES[self.kind]:
+            raise ValueError(f"{', '.join(quantities)} is not what {self.kind} has")
         if len(dict(self.context)) < len(self.context):
             raise ValueError(f"a name stands twice in the context {self.context}")
+        sampled = "control_solution" in dict(self.context).values()
+        if sampled and self.kind != Kind.CONTROL_SOLUTION:
+            raise ValueError(f"{self.kind} of control solution is no person's")
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +240,9 @@ class Reading:
             gives nothing that could tell it from another; else None.
         person: Whose it is, an opaque name; None is nobody's yet.
         evidence: Why it is theirs, as name and value.
+
+    Raises:
+        ValueError: A true time without a method, or a method without one.
     """
 
     device: Device
@@ -234,6 +259,10 @@ class Reading:
     arrival: int | None = None
     person: str | None = None
     evidence: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.utc_ms is None) is not (self.time_method == TimeMethod.UNKNOWN):
+            raise ValueError(f"{self.time_method.name} does not go with {self.utc_ms}")
 
 
 class Key(NamedTuple):

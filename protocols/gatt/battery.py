@@ -20,22 +20,18 @@ def decode(payload: bytes) -> int:
     """Return the battery level in percent, 0 to 100.
 
     Raises:
-        DecodeError: ``payload`` is empty, or the level is above 100.
+        DecodeError: ``payload`` is not one byte, or the level is above 100.
     """
     with Cursor("Battery Level", payload) as read:
         percent = read.u8("level")
         if percent > 100:
             problem = f"is {percent}, above 100 percent"
             raise read.error("level", problem, Fault.OUT_OF_RANGE, size=1)
-        read.rest()
-        return percent
+    return percent
 
 
 def _show(payload: bytes) -> Shown:
-    shown: Shown = {"percent": decode(payload)}
-    if len(payload) > 1:
-        shown["trailing_bytes"] = len(payload) - 1
-    return shown
+    return {"percent": decode(payload)}
 
 
 KINDS = {"gatt.battery_level": PayloadKind(_show)}

@@ -326,12 +326,13 @@ def _show_measurement(payload: bytes) -> Shown:
     }
     if seen.base_time.moment is None:
         shown["base_time_valid"] = False
+        shown["unknown_fields"] = list(seen.base_time.unknown_fields)
     if seen.offset_min is not None:
         shown["time_offset_min"] = seen.offset_min
         if (facing := seen.base_time.plus(seen.offset_min)) is not None:
             shown["user_facing_time"] = str(facing)
     if seen.concentration is not None:
-        shown |= _show_concentration(seen, payload)
+        shown |= _show_concentration(seen, seen.concentration, payload)
     if seen.status is not None:
         shown["status"] = seen.status
         shown["status_flags"] = flag_names(Status, seen.status)
@@ -342,21 +343,23 @@ def _show_measurement(payload: bytes) -> Shown:
     return shown
 
 
-def _show_concentration(seen: Measurement, payload: bytes) -> Shown:
+def _show_concentration(
+    seen: Measurement, concentration: Number, payload: bytes
+) -> Shown:
     at = 10 if seen.offset_min is None else 12
     moles = Flag.MOL_PER_L in seen.flags
     shown: Shown = {
         "concentration_raw": f"0x{int.from_bytes(payload[at : at + 2], 'little'):04X}",
-        "concentration": show_number(seen.concentration or Decimal(0)),
+        "concentration": show_number(concentration),
         "unit": "mol/L" if moles else "kg/L",
         "type_code": seen.sample_type,
         "type": TYPES.get(seen.sample_type or 0, "reserved"),
         "location_code": seen.location,
         "location": LOCATIONS.get(seen.location or 0, "reserved"),
     }
-    if isinstance(seen.concentration, Decimal):
+    if isinstance(concentration, Decimal):
         name, shift = ("mmol_per_l", 3) if moles else ("mg_per_dl", 5)
-        shown[name] = seen.concentration.scaleb(shift)
+        shown[name] = concentration.scaleb(shift)
     return shown
 
 

@@ -41,8 +41,8 @@ class OpCode(IntEnum):
     RESPONSE_CODE = 6
     COMBINED_REPORT = 7
     COMBINED_REPORT_RESPONSE = 8
-    REPORT_SEQUENCE_OF_LATEST_RECORD = 0x10
-    SEQUENCE_OF_LATEST_RECORD_RESPONSE = 0x11
+    REPORT_SEQUENCE_NUMBER_OF_LATEST_RECORD = 0x10
+    SEQUENCE_NUMBER_OF_LATEST_RECORD_RESPONSE = 0x11
 
 
 class Operator(IntEnum):
@@ -75,7 +75,6 @@ class Value(IntEnum):
 _COUNTS = (
     OpCode.NUMBER_OF_STORED_RECORDS_RESPONSE,
     OpCode.COMBINED_REPORT_RESPONSE,
-    OpCode.SEQUENCE_OF_LATEST_RECORD_RESPONSE,
 )
 # The device does not know the filter: ask for everything instead.
 _NO_FILTER = (
@@ -317,7 +316,8 @@ def _count(read: Cursor) -> int:
 
 
 def _show(payload: bytes, *, dialect: str = "standard", role: str = "any") -> Shown:
-    if role == "response":
+    omron = OpCode.SEQUENCE_NUMBER_OF_LATEST_RECORD_RESPONSE
+    if role == "response" and payload[:1] != bytes([omron]):
         decode_answer(payload)
     with Cursor("Record Access Control Point", payload) as read:
         raw = read.u8("op code")
@@ -341,6 +341,8 @@ def _show(payload: bytes, *, dialect: str = "standard", role: str = "any") -> Sh
         }
         if op_code in _COUNTS:
             shown["count"] = _count(read)
+        elif op_code == OpCode.SEQUENCE_NUMBER_OF_LATEST_RECORD_RESPONSE:
+            shown["sequence_number"] = read.u16("sequence number")
         elif op_code == OpCode.RESPONSE_CODE:
             shown |= _show_response(read)
         elif operator in (

@@ -27,6 +27,7 @@ SERVICE: UUID = sig(0x1805)
 DATE_TIME: UUID = sig(0x2A08)
 CURRENT_TIME: UUID = sig(0x2A2B)
 
+_FIRST_YEAR = 1582
 _TEXT = re.compile(r"(\d{4,5})-(\d{2,3})-(\d{2,3})T(\d{2,3}):(\d{2,3}):(\d{2,3})")
 
 
@@ -69,9 +70,13 @@ class DateTime(NamedTuple):
     def moment(self) -> datetime | None:
         """The same as `datetime` without a zone; None if unknown or impossible.
 
+        The specification's years are 1582 to 9999.
+
         >>> DateTime(2026, 11, 31, 7, 30, 0).moment is None
         True
         """
+        if self.year < _FIRST_YEAR:
+            return None
         try:
             return datetime(*self)  # noqa: DTZ001 - a device's clock has no zone
         except ValueError:

@@ -38,7 +38,7 @@ MAX_READINGS = 10_000
 _EPOCH = datetime(2000, 1, 1)  # noqa: DTZ001 - a device's clock has no zone
 _UNIX_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - likewise
 
-_FIRST, _LAST = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59)  # noqa: DTZ001
+_FIRST, _LAST = datetime(1582, 1, 1), datetime(9999, 12, 31, 23, 59, 59)  # noqa: DTZ001
 _SECONDS = tuple((end - _EPOCH) // timedelta(seconds=1) for end in (_FIRST, _LAST))
 
 # Numbers on the wire never change their meaning; new ones are added at the end.
@@ -314,16 +314,19 @@ def _decode_group(
     values = [_decode_values(item, count) for item in _list("values", group[6], 16)]
     if not values:
         raise _error("values", "are none")
-    readings = [
-        _reading(
-            device,
-            driver,
-            kind,
-            tuple(column[at] for column in values),
-            {name: items[at] for name, items in facts.items()},
-        )
-        for at in range(count)
-    ]
+    try:
+        readings = [
+            _reading(
+                device,
+                driver,
+                kind,
+                tuple(column[at] for column in values),
+                {name: items[at] for name, items in facts.items()},
+            )
+            for at in range(count)
+        ]
+    except ValueError as error:
+        raise _error("reading", f"cannot be: {error}", Fault.BAD_FIELD) from error
     if any(needs_arrival(r.observation) and r.arrival is None for r in readings):
         raise _error("arrival", "is missing, and nothing else tells the reading")
     return readings

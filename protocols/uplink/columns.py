@@ -17,6 +17,7 @@ import cbor2
 from protocols.errors import DecodeError, Fault
 
 _PLAIN, _CONSTANT, _DELTA = 0, 1, 2
+_MOST_BYTES = 1 << 20  # of one column, unfolded
 _INT64 = range(-(1 << 63), 1 << 63)
 
 Item = object
@@ -54,6 +55,9 @@ def decode(name: str, column: object, count: int, check: Check) -> list[object]:
         problem = f"has the codec {codec!r:.20}, unknown here"
         raise _error(name, problem, Fault.UNSUPPORTED_VERSION)
     if codec == _CONSTANT:
+        if len(cbor2.dumps(data)) * count > _MOST_BYTES:
+            problem = f"would fill over {_MOST_BYTES} bytes"
+            raise _error(name, problem, Fault.OUT_OF_RANGE)
         items: list[object] = [data] * count
         checked = items[:1]
     else:

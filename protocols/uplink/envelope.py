@@ -19,6 +19,7 @@ from protocols.errors import DecodeError, Fault
 VERSION = 1
 MAX_MESSAGE = 65_536
 _MAX_DEPTH = 8
+_INTEGERS = range(-(1 << 63), 1 << 64)  # what CBOR carries without a tag
 
 
 class Protection(IntEnum):
@@ -88,23 +89,27 @@ def strict_loads(what: str, data: bytes) -> object:
             data, max_depth=_MAX_DEPTH, allow_indefinite=False,
             allow_duplicate_keys=False, semantic_decoders={},
         )  # fmt: skip
-        again = cbor2.dumps(value, canonical=True)
-    except (cbor2.CBORDecodeError, cbor2.CBOREncodeError) as error:
+    except cbor2.CBORDecodeError as error:
         raise _error(what, "CBOR", f"is damaged: {error}") from error
+    if not _is_plain(value):
+        raise _error(what, "CBOR", "holds what no message of ours holds")
+    again = cbor2.dumps(value, canonical=True)
     if again != data:
         raise _error(what, "CBOR", "is not deterministically encoded")
-    if not _has_plain_keys(value):
-        raise _error(what, "CBOR", "has a key that is neither integer nor text")
     return value
 
 
-def _has_plain_keys(value: object) -> bool:
-    # true and 1.0 are equal to 1 here, and are not 1 on the wire.
+def _is_plain(value: object, depth: int = _MAX_DEPTH) -> bool:
+    """Whether only maps, arrays, texts, bytes, small integers, bools and null occur."""
     if isinstance(value, dict):
-        return all(type(key) in (int, str) for key in value) and all(
-            map(_has_plain_keys, value.values())
-        )
-    return not isinstance(value, list) or all(map(_has_plain_keys, value))
+        # true and 1.0 are equal to 1 here, and are not 1 on the wire.
+        keys = all(type(key) in (int, str) for key in value)
+        return keys and _is_plain([*value, *value.values()], depth)
+    if isinstance(value, list):  # one that holds itself has no end
+        return depth > 0 and all(_is_plain(item, depth - 1) for item in value)
+    if type(value) is int:
+        return value in _INTEGERS
+    return value is None or isinstance(value, str | bytes | bool)
 
 
 def _error(

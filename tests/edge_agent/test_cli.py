@@ -171,8 +171,6 @@ def test_our_errors_are_one_line_with_field_offset_and_bytes(
     [
         ((), "give KIND and HEX, or --list, or --lines"),
         (("gatt.racp",), "give KIND and HEX"),
-        (("gatt.racp", "0g"), "'0g' is not hex, as in '00 6c 01 00 ff'"),
-        (("gatt.racp", "0"), "is not hex"),
         (("gatt.racp", "0101", "--option", "role"), "'role' is not KEY=VALUE"),
         (("gatt.racp", "0101", "--nothing"), "No such option"),
     ],
@@ -184,6 +182,22 @@ def test_what_was_typed_wrongly_is_told_with_status_2(
 
     assert (found.exit_code, found.stdout) == (2, "")
     assert told in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("0g", "'g' at 1 is not hex"),
+        ("0", "half a byte is not hex"),
+        ("é" * 9999, "at 0"),
+    ],
+)
+def test_what_is_no_hex_is_told_in_one_short_line(text: str, told: str) -> None:
+    found = run("decode", "gatt.racp", text)
+
+    assert (found.exit_code, found.stdout, found.stderr.count("\n")) == (1, "", 1)
+    assert told in found.stderr
+    assert len(found.stderr) < 100
 
 
 def test_lines_are_answered_one_by_one_in_order() -> None:
@@ -209,8 +223,9 @@ def test_lines_are_answered_one_by_one_in_order() -> None:
 
     assert (found.exit_code, found.stderr) == (0, "")
     answers = [json.loads(row) for row in found.stdout.splitlines()]
-    assert len(answers) == len(asked) - 1
+    assert len(answers) == len(asked)
     assert answers[0] == {"ok": True, "value": {"percent": 75}}
+    assert not answers.pop(1)["ok"]  # an empty line is no object, and is answered too
     assert answers[1] == {
         "ok": False,
         "error": {
@@ -396,15 +411,15 @@ def test_a_device_that_cannot_be_read_is_told_in_one_line(
 
 def test_a_reading_is_shown_with_its_unit_or_its_reason() -> None:
     """A technician must see NO VALUE as such, and no number in its place."""
-    glucose, pressure = show(FIRST.observation), show(PRESSURE.observation)
-
-    assert line(glucose) == (
-        "2026-03-01T12:00:00   glucose            glucose 0.00120 kg/L"
+    assert line(FIRST.observation) == (
+        "2026-03-01T13:00:00   glucose            glucose 120 mg/dL (0.00120 kg/L)"
     )
-    assert line(pressure) == (
-        "0000-00-00T07:30:00   blood-pressure     systolic 16.0 kPa  "
-        "diastolic no value kPa  pulse-rate above range /min"
+    assert line(PRESSURE.observation) == (
+        "0000-00-00T07:30:00   blood-pressure     "
+        "systolic 120.00992 mm[Hg] (16.0 kPa)  diastolic no value  "
+        "pulse-rate above range"
     )
+    pressure = show(PRESSURE.observation)
     assert pressure["device_time"] == str(DateTime(0, 0, 0, 7, 30, 0))
     values = pressure["values"]
     assert isinstance(values, list)

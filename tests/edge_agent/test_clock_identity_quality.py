@@ -45,7 +45,7 @@ def at(clock: str, **more: object) -> Observation:
 
 
 def ahead(**delta: float) -> Offset:
-    return Offset(timedelta(**delta))
+    return Offset(NOW.replace(tzinfo=None) - timedelta(**delta), NOW)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +100,9 @@ def test_a_true_time_is_found_as_the_table_says(
         (at("1970-01-01T00:00:00"), None, UNKNOWN),
         (at("2000-01-01T00:00:00"), None, UNKNOWN),
         (at("2004-12-31T23:59:59"), None, UNKNOWN),
+        # where a clock starts that was never set
+        (at("2010-01-01T00:03:00"), None, UNKNOWN),
+        (at("2014-01-01T01:01:00"), None, UNKNOWN),
         (at("2026-03-02T20:00:01"), None, TrueTime(ahead=True)),
         (at("9999-12-31T23:59:59"), None, TrueTime(ahead=True)),
         (at("9999-12-31T23:59:59"), ahead(days=400), UNKNOWN),
@@ -127,6 +130,37 @@ def test_the_bound_grows_with_age(days: int, bound_ms: int) -> None:
     assert true_time(at(clock), None, NOW, SHANGHAI).bound_ms is None
 
 
+@pytest.mark.parametrize("wrong", [ahead(minutes=3), ahead(days=2)])
+def test_a_time_that_was_moved_claims_no_bound(wrong: Offset) -> None:
+    """Nothing says that the clock was not set after the measurement."""
+    assert true_time(at("2026-03-01T19:00:00"), wrong, NOW, SHANGHAI).bound_ms is None
+
+
+def test_the_hour_that_autumn_repeats_is_uncertain_by_an_hour() -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    now = datetime(2026, 10, 25, 12, 0, tzinfo=zone)
+    right = Offset(now.replace(tzinfo=None), now)
+
+    once = true_time(at("2026-10-25T04:30:00"), right, now, zone).bound_ms
+    twice = true_time(at("2026-10-25T02:30:00"), right, now, zone).bound_ms
+
+    assert (once, twice) == (130_000, 130_000 + 3_600_000)
+
+
+def test_an_age_is_not_changed_by_summer_time() -> None:
+    """A clock that runs on its own knows no summer; its age is what it counted."""
+    zone = ZoneInfo("Europe/Berlin")
+    now = datetime(2026, 12, 1, 12, 0, tzinfo=zone)  # 11:00 UTC
+    clock = Offset(datetime(2011, 3, 1, 0, 0), now)  # noqa: DTZ001 - a device's
+
+    found = true_time(at("2010-10-15T00:00:00"), clock, now, zone)
+
+    assert (found.utc_ms, found.method) == (
+        ms("2026-07-17T11:00:00"),
+        TimeMethod.RECONSTRUCTED,
+    )
+
+
 def test_an_offset_is_by_local_time_and_none_without_a_moment() -> None:
     assert Offset.between(DateTime(2026, 3, 1, 19, 57, 0), NOW) == ahead(minutes=3)
     assert Offset.between(DateTime(2026, 2, 30, 0, 0, 0), NOW) is None
@@ -136,16 +170,16 @@ def test_an_offset_is_by_local_time_and_none_without_a_moment() -> None:
 @given(
     st.tuples(st.integers(0, 10_100), *[st.integers(0, 61)] * 5),
     st.none() | st.integers(-32768, 32767),
-    st.none() | st.timedeltas(timedelta(days=-4_000_000), timedelta(days=4_000_000)),
+    st.none() | st.datetimes(),
     st.sampled_from(["UTC", "Asia/Shanghai", "America/New_York", "Pacific/Kiritimati"]),
 )
 def test_any_clock_gives_a_time_or_none(
-    clock: tuple[int, ...], minutes: int | None, delta: timedelta | None, zone: str
+    clock: tuple[int, ...], minutes: int | None, shown: datetime | None, zone: str
 ) -> None:
     """A device's clock is what it likes; it must never stop a visit."""
     seen = replace(at("2026-03-01T19:00:00"), device_time=DateTime(*clock), offset_min=minutes)  # fmt: skip  # noqa: E501
 
-    found = true_time(seen, delta and Offset(delta), NOW, ZoneInfo(zone))
+    found = true_time(seen, shown and Offset(shown, NOW), NOW, ZoneInfo(zone))
 
     assert (found.utc_ms is None) is (found.method == TimeMethod.UNKNOWN)
     if found.utc_ms is not None:
@@ -170,6 +204,12 @@ def test_any_clock_gives_a_time_or_none(
         (Identity("A", "B", "N/A"), "at:c0-ff-ee"),
         (Identity("A", "B", "------"), "at:c0-ff-ee"),
         (Identity("A", "B", "123"), "at:c0-ff-ee"),
+        (Identity("A", "B", "0000-0000"), "at:c0-ff-ee"),
+        (Identity("A", "B", "12345678"), "at:c0-ff-ee"),
+        (Identity("A", "B", "0123456789"), "at:c0-ff-ee"),
+        (Identity("A", "B", "serial_number"), "at:c0-ff-ee"),
+        (Identity("A", "B", "Default"), "at:c0-ff-ee"),
+        (Identity("A", "B", "no serial"), "at:c0-ff-ee"),
     ],
 )
 def test_a_device_is_known_by_its_serial_number_or_its_address(
@@ -204,8 +244,12 @@ def test_whatever_a_device_says_of_itself_can_be_sent(
     assert decode(sent.encode()) == sent
 
 
+_KINDS = {Quantity.GLUCOSE: Kind.GLUCOSE, Quantity.KETONE: Kind.KETONE}
+
+
 def _assess(*values: Value) -> Quality:
-    return assess([Observation(Kind.GLUCOSE, values)])[0]
+    kind = _KINDS.get(values[0].quantity, Kind.BLOOD_PRESSURE)
+    return assess([Observation(kind, values)])[0]
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_show_prints_every_record_of_the_demo() -> None:
     assert len(lines) == 400 + 222 + 373
     assert lines[0].split() == [
         "00012345",
-        "2026-05-31T07:00:00",
+        "2025-06-01T07:00:00",
         "#1",
         "glucose",
         "179",

@@ -72,7 +72,7 @@ def test_the_truth_of_the_demo_is_the_series() -> None:
         {
             "device": "00012345",
             "kind": "glucose",
-            "device_time": _clock(row, 13356),
+            "device_time": _clock(row, 12992),
             "sequence": number,
             "values": {"glucose": {"value": row["value"], "unit": "mg/dL"}},
         }
@@ -82,7 +82,7 @@ def test_the_truth_of_the_demo_is_the_series() -> None:
         {
             "device": "00000815",
             "kind": "blood-pressure",
-            "device_time": _clock(row, 2646),
+            "device_time": _clock(row, 2282),
             "sequence": None,
             "values": {
                 "systolic": {"value": row["value"], "unit": "mm[Hg]"},
@@ -96,7 +96,7 @@ def test_the_truth_of_the_demo_is_the_series() -> None:
         {
             "device": "SIM000001",
             "kind": "glucose",
-            "device_time": _clock(row, 13433),
+            "device_time": _clock(row, 13069),
             "sequence": None,
             "values": {"glucose": {"value": row["value"], "unit": "mg/dL"}},
         }

@@ -369,7 +369,6 @@ TestVisits = Visits.TestCase
         ("06 00 01 06", Response(1, 6)),
         ("06 00 04 f0", Response(4, 0xF0)),
         ("06 00 01 01 99", Response(1, 1)),  # a later version may append
-        ("11 00 07 00", Count(7)),
     ],
 )
 def test_an_answer_is_read_by_its_bytes(payload: str, answer: Count | Response) -> None:
@@ -404,3 +403,23 @@ def test_a_request_is_encoded_low_byte_first() -> None:
     request = Request(OpCode.REPORT_STORED_RECORDS, Operator.GREATER_OR_EQUAL, 0x1234)
 
     assert request.encode() == bytes.fromhex("01 03 01 34 12")
+
+
+def test_no_record_behind_the_mark_may_be_told_as_none_found() -> None:
+    """Some answer a count with zero, some with "no records found"."""
+    download = Download(3)
+    download.record(9)
+    download.end(Response(1, 1))
+    assert download.request == Request(
+        OpCode.REPORT_NUMBER_OF_STORED_RECORDS, Operator.GREATER_OR_EQUAL, 4
+    )
+    download.end(Response(4, _NONE))
+    assert download.request is None
+
+
+def test_a_count_in_place_of_records_is_refused() -> None:
+    download = Download(None)
+    download.end(Count(2))
+    download.end(Response(1, _OPERATOR))
+    with pytest.raises(Incomplete, match="answers with a count, 2, instead of records"):
+        download.end(Count(2))

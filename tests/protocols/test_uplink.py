@@ -329,10 +329,28 @@ _VALUES = st.builds(
     _STATED,
 )
 _MS = st.integers(-(1 << 62), 1 << 62)
+_PRESSURES = [
+    Quantity.SYSTOLIC,
+    Quantity.DIASTOLIC,
+    Quantity.MEAN_PRESSURE,
+    Quantity.PULSE_RATE,
+]
+
+
+def _of_kind(kind: Kind) -> st.SearchStrategy[tuple[Kind, tuple[Value, ...]]]:
+    """Values that belong to a kind, each of another quantity."""
+    own = {Kind.BLOOD_PRESSURE: _PRESSURES, Kind.KETONE: [Quantity.KETONE]}
+    quantities = own.get(kind, [Quantity.GLUCOSE])
+    fitting = _VALUES.filter(lambda value: value.quantity in quantities)
+    values = st.lists(
+        fitting, min_size=1, max_size=4, unique_by=lambda value: value.quantity
+    )
+    return st.tuples(st.just(kind), values.map(tuple))
+
+
 _OBSERVATIONS = st.builds(
-    Observation,
-    kind=st.sampled_from(Kind),
-    values=st.lists(_VALUES, min_size=1, max_size=4).map(tuple),
+    lambda about, **facts: Observation(*about, **facts),
+    st.sampled_from(Kind).flatmap(_of_kind),
     device_time=_CLOCKS,
     offset_min=st.none() | st.integers(-32768, 32767),
     sequence=st.none() | st.integers(0, 0xFFFF_FFFF),
@@ -341,27 +359,40 @@ _OBSERVATIONS = st.builds(
     context=_PAIRS,
     raw=st.lists(st.binary(max_size=20), max_size=3).map(tuple),
 )
-_READINGS = st.builds(
-    Reading,
-    device=st.builds(Device, _TEXT.filter(bool), _TEXT, _TEXT, _TEXT, _TEXT),
-    observation=_OBSERVATIONS,
-    driver=_TEXT,
-    driver_version=_TEXT,
-    captured_ms=_MS,
-    utc_ms=st.none() | _MS,
-    time_method=st.sampled_from(TimeMethod),
-    time_bound_ms=st.none() | st.integers(0, 1 << 40),
-    link=st.sampled_from(LinkSecurity),
-    quality=st.integers(0, 15).map(Quality),
-    generation=st.integers(0, 0xFFFF),
-    arrival=st.none() | st.integers(0, (1 << 61) - 1),
-    person=st.none() | _TEXT.filter(bool),
-    evidence=_PAIRS,
-).map(
-    lambda reading: (
-        replace(reading, arrival=reading.arrival or 0)
-        if needs_arrival(reading.observation)
-        else reading
+_READINGS = (
+    st.builds(
+        Reading,
+        device=st.builds(Device, _TEXT.filter(bool), _TEXT, _TEXT, _TEXT, _TEXT),
+        observation=_OBSERVATIONS,
+        driver=_TEXT,
+        driver_version=_TEXT,
+        captured_ms=_MS,
+        utc_ms=st.none(),
+        time_bound_ms=st.none() | st.integers(0, 1 << 40),
+        link=st.sampled_from(LinkSecurity),
+        quality=st.integers(0, 15).map(Quality),
+        generation=st.integers(0, 0xFFFF),
+        arrival=st.none() | st.integers(0, (1 << 61) - 1),
+        person=st.none() | _TEXT.filter(bool),
+        evidence=_PAIRS,
+    )
+    .flatmap(
+        lambda reading: st.builds(
+            lambda utc_ms, method: (
+                replace(reading, utc_ms=utc_ms, time_method=method)
+                if method
+                else reading
+            ),
+            _MS,
+            st.sampled_from(TimeMethod),
+        )
+    )
+    .map(
+        lambda reading: (
+            replace(reading, arrival=reading.arrival or 0)
+            if needs_arrival(reading.observation)
+            else reading
+        )
     )
 )
 

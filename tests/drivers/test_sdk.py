@@ -1,0 +1,116 @@
+"""What the kit does for every driver: who it is, what time it shows, what it says."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from drivers.gatt_blood_pressure import DRIVER as CUFF
+from drivers.sdk import (
+    DateTime,
+    DeviceClock,
+    Identity,
+    LinkLost,
+    Observation,
+    Packet,
+    Refused,
+    identify,
+    read_clock,
+)
+from protocols.gatt import blood_pressure, device_information, time
+
+_CURRENT_TIME = bytes.fromhex("ea 07 0b 16 0e 1e 00 07 00 00")
+_PRESSURE = bytes.fromhex("00 78 00 50 00 5d 00")
+
+
+class Link:
+    """A device that answers from a table, refuses what is an int, and hangs up."""
+
+    def __init__(
+        self, values: Mapping[UUID, bytes | int], packets: tuple[bytes, ...] = ()
+    ) -> None:
+        self.values = values
+        self.packets = list(packets)
+        self.asked: list[UUID] = []
+
+    def has(self, uuid: UUID) -> bool:
+        return uuid in self.values
+
+    async def read(self, uuid: UUID) -> bytes:
+        self.asked.append(uuid)
+        value = self.values[uuid]
+        if isinstance(value, int):
+            raise Refused(uuid, value)
+        return value
+
+    async def write(self, uuid: UUID, payload: bytes) -> None:
+        raise AssertionError(f"nothing is written, least of all {payload!r} to {uuid}")
+
+    async def subscribe(self, uuid: UUID) -> None:
+        self.asked.append(uuid)
+
+    async def receive(self) -> Packet:
+        if not self.packets:
+            raise LinkLost("gone")
+        return Packet(blood_pressure.BLOOD_PRESSURE_MEASUREMENT, self.packets.pop(0))
+
+
+async def test_a_device_says_who_it_is_as_far_as_it_can() -> None:
+    """What it has not is empty; text that is none is empty, at every visit."""
+    link = Link(
+        {
+            device_information.MANUFACTURER_NAME: b"Acme\0\0",
+            device_information.MODEL_NUMBER: b"\xff\xfe",
+            device_information.SERIAL_NUMBER: b"SN 1 ",
+        }
+    )
+
+    assert await identify(link) == Identity("Acme", "", "SN 1", "")
+
+
+async def test_a_refused_identity_is_no_empty_one() -> None:
+    """Else the device would have another id at the next visit."""
+    link = Link({device_information.SERIAL_NUMBER: 0x05})
+
+    with pytest.raises(Refused, match="0x05"):
+        await identify(link)
+
+
+@pytest.mark.parametrize(
+    ("values", "clock"),
+    [
+        ({}, None),
+        ({time.CURRENT_TIME: 0x05}, None),
+        ({time.CURRENT_TIME: b"\xea\x07"}, None),
+        ({time.CURRENT_TIME: 0x05, time.DATE_TIME: _CURRENT_TIME[:7]}, True),
+        ({time.CURRENT_TIME: _CURRENT_TIME}, True),
+    ],
+)
+async def test_a_clock_that_cannot_be_read_corrects_nothing(
+    values: Mapping[UUID, bytes | int], clock: bool | None
+) -> None:
+    shown = DateTime.of(datetime(2026, 11, 22, 14, 30, tzinfo=UTC))
+
+    found = await read_clock(Link(values))
+
+    assert found == (DeviceClock(shown) if clock else None)
+
+
+async def test_a_known_cuff_is_enabled_first_and_its_clock_is_read() -> None:
+    """It may hang up within moments; its clock is read if it is still there."""
+    link = Link(
+        {
+            blood_pressure.BLOOD_PRESSURE_MEASUREMENT: b"",
+            device_information.SERIAL_NUMBER: b"never asked for",
+            time.CURRENT_TIME: _CURRENT_TIME,
+        },
+        (_PRESSURE,),
+    )
+
+    events = [event async for event in CUFF.visit(link, None, is_known=True)]
+
+    assert link.asked == [blood_pressure.BLOOD_PRESSURE_MEASUREMENT, time.CURRENT_TIME]
+    assert isinstance(events[0], DeviceClock)
+    assert isinstance(events[1], Observation)
+    assert len(events) == 2
