@@ -18,6 +18,7 @@ from drivers.sdk import (
     GattDriver,
     GattLink,
     Kind,
+    NoReply,
     Observation,
     Packet,
     Quantity,
@@ -49,6 +50,8 @@ _UNUSABLE = (
 
 
 async def _session(link: GattLink, mark: int | None) -> AsyncGenerator[Event, None]:
+    if not link.has(racp.RECORD_ACCESS_CONTROL_POINT):
+        raise NoReply("the device has no Record Access Control Point")
     yield await identify(link)
     if (clock := await read_clock(link)) is not None:
         yield clock

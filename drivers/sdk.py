@@ -178,6 +178,8 @@ class GattDriver:
     ) -> AsyncGenerator[Event, None]:
         # At the first visit nothing was ever enabled, so the device waits. Later
         # it may send as soon as it is connected, and hang up before it is asked.
+        if not any(map(link.has, self.on)):
+            raise NoReply(f"the device has nothing that {self.id} reads")
         if not is_known:
             yield await identify(link)
         for uuid in filter(link.has, self.on):

@@ -31,6 +31,11 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except (ConfigError, DecodeError, UnknownKind) as error:
             raise click.ClickException(str(error)) from error
+        except BrokenPipeError:
+            raise  # click ends in silence, as the reader has gone
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{where}{error.strerror or error}") from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *_elsewhere()})
@@ -210,7 +215,11 @@ def read(
         vitalwire read gatt-glucose C0:FF:EE:00:00:01 --passkey 123456
         vitalwire read onetouch-ultraeasy /dev/ttyUSB0 --json
     """
+    from edge_agent import config  # noqa: PLC0415 - imports msgspec
     from edge_agent import read as reading  # noqa: PLC0415 - imports bleak
+
+    if passkey is not None and not config.is_passkey(passkey):
+        raise click.UsageError(f"--passkey {passkey!r} is not six digits")
 
     async def print_all() -> int:
         count = 0

@@ -1,5 +1,6 @@
 """The agent's configuration: which devices, and where readings go; never how."""
 
+import re
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Literal
@@ -106,11 +107,15 @@ def load(path: Path) -> Config:
     return found
 
 
+def is_passkey(text: str) -> bool:
+    """Whether ``text`` is six digits."""
+    return re.fullmatch(r"[0-9]{6}", text) is not None
+
+
 def _check(device: Device, path: Path) -> None:
     if (device.address is None) is (device.port is None):
         raise ConfigError(f"{path}: {device.driver} needs either an address or a port")
     if not (isfinite(device.every_s) and device.every_s > 0):
         raise ConfigError(f"{path}: every_s of {device.peer} is not above 0")
-    passkey = device.passkey or "000000"
-    if not (len(passkey) == 6 and passkey.isdecimal()):
+    if device.passkey is not None and not is_passkey(device.passkey):
         raise ConfigError(f"{path}: passkey of {device.peer} is not six digits")

@@ -227,7 +227,8 @@ def _client(broker: Broker, client_id: str) -> mqtt.Client:
         if broker.tls:
             client.tls_set(ca_certs=broker.ca)
     except OSError as error:
-        raise ConfigError(f"[broker]: can't read {error.filename}: {error}") from error
+        problem = f"can't use its password_file or ca: {error}"
+        raise ConfigError(f"[broker]: {problem}") from error
     return client
 
 

@@ -237,7 +237,8 @@ class Radio:
             except TimeoutError as error:
                 raise LinkLost(f"no connection in {_CONNECT_S:g} s") from error
             except (BleakError, DBusError, EOFError, OSError) as error:
-                raise LinkLost(f"can't connect: {error}") from error
+                hint = " (wrong passkey?)" if passkey else ""
+                raise LinkLost(f"can't connect: {error}{hint}") from error
             finally:
                 self._agent.refuse(address)
         by_passkey = address in self._agent.authenticated

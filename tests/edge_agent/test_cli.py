@@ -358,7 +358,7 @@ def test_status_of_a_broken_memory_is_one_line(
         ),
         (
             'station = "s"\n[broker]\nusername = "u"\npassword_file = "/none"',
-            "can't read /none",
+            "can't use its password_file",
         ),
     ],
 )

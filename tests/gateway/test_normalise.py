@@ -15,6 +15,7 @@ from protocols.observation import (
     Quantity,
     Reading,
     State,
+    TimeMethod,
     Unit,
     Value,
 )
@@ -151,15 +152,18 @@ def test_control_solution_has_no_code_of_a_person() -> None:
 
 def test_every_quantity_has_a_code() -> None:
     """A quantity that is added to the protocols must be coded here too."""
+    kinds = {Quantity.GLUCOSE: Kind.GLUCOSE, Quantity.KETONE: Kind.KETONE}
     for quantity in Quantity:
         value = Value(quantity, Unit.MMOL_PER_L, Decimal(1))
-        assert codes(Observation(Kind.GLUCOSE, (value,)), value)
+        kind = kinds.get(quantity, Kind.BLOOD_PRESSURE)
+        assert codes(Observation(kind, (value,)), value)
 
 
 def test_unknown_times_are_null() -> None:
-    bare = replace(glucose(1), utc_ms=None, time_bound_ms=None)
+    unknown = TimeMethod.UNKNOWN
+    bare = replace(glucose(1), utc_ms=None, time_method=unknown, time_bound_ms=None)
 
-    assert served(bare)["time"] == {"utc": None, "method": "corrected", "bound_s": None}
+    assert served(bare)["time"] == {"utc": None, "method": "unknown", "bound_s": None}
 
 
 def test_times_before_1970_keep_their_milliseconds() -> None:
