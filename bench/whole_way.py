@@ -40,7 +40,7 @@ async def download(name: str, peer: str, passkey: str | None) -> list[Observatio
     driver = registry.load(name)
     if isinstance(driver, GattDriver):
         async with open_radio() as radio:
-            seen = await radio.find(peer, driver.service, 30)
+            seen = await radio.find(peer, 30)
             async with radio.connect(seen, passkey, _nothing) as link:
                 events = [event async for event in driver.visit(link, None)]
     else:

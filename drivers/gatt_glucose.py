@@ -10,6 +10,7 @@ Tested:   firmware_sim.glucose_meter; no hardware yet.
 
 from collections.abc import AsyncGenerator, Iterator
 from decimal import Decimal
+from zlib import crc32
 
 from drivers.sdk import (
     Checkpoint,
@@ -62,16 +63,22 @@ async def _session(link: GattLink, mark: int | None) -> AsyncGenerator[Event, No
     ):
         if link.has(uuid):
             await link.subscribe(uuid)
-    download = racp.Download(mark)
+    stamp, since = (0, None) if mark is None else divmod(mark, 1 << 16)
+    download = racp.Download(since, stamp)
     async for event in _records(link, download):
         yield event
         if isinstance(event, Observation) and event.sequence is not None:
-            download.record(event.sequence)
+            download.record(event.sequence, crc32(str(event.device_time).encode()))
             at_checkpoint = event.sequence % _RECORDS_PER_CHECKPOINT == 0
             if at_checkpoint and download.mark is not None:
-                yield Checkpoint(download.mark)
+                yield _checkpoint(download)
     if download.mark is not None:
-        yield Checkpoint(download.mark)
+        yield _checkpoint(download)
+
+
+def _checkpoint(download: racp.Download) -> Checkpoint:
+    """Return a mark that a reset meter's record of the same number does not fit."""
+    return Checkpoint(download.mark_stamp << 16 | (download.mark or 0))
 
 
 async def _records(

@@ -11,6 +11,7 @@ Tested:   firmware_sim.ultraeasy; no hardware yet.
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from decimal import Decimal
+from hashlib import blake2b
 
 from drivers.sdk import (
     Checkpoint,
@@ -19,6 +20,7 @@ from drivers.sdk import (
     Event,
     Identity,
     Kind,
+    LinkLost,
     NoReply,
     Observation,
     Quantity,
@@ -29,40 +31,69 @@ from drivers.sdk import (
     Unit,
     Value,
 )
-from protocols.observation import packed_time
 from protocols.serial import lifescan
 from protocols.serial.lifescan import Damaged, Decoder, Frame, LinkControl
 
+_BLOCK = 32  # records between two looks at the serial number
+_KNOWN = 4
 _REPLY_S = 1.0
 _ATTEMPTS = 6
 
 
 async def _session(link: SerialLink, mark: int | None) -> AsyncGenerator[Event, None]:
     meter = _Conversation(link)
-    serial = lifescan.read_serial_number(await meter.ask(lifescan.ask_serial_number()))
+    serial = await _serial_number(meter)
     version = lifescan.read_version(await meter.ask(lifescan.ask_version()))
     yield Identity("LifeScan", "OneTouch UltraEasy", serial, version)
     yield DeviceClock(lifescan.read_clock(await meter.ask(lifescan.ask_clock())))
-    newest: int | None = None
-    for index in range(lifescan.read_count(await meter.ask(lifescan.ask_count()))):
-        message = await meter.ask(lifescan.ask_record(index))
-        try:
-            record = lifescan.read_record(message)
-        except DecodeError as error:
-            yield Undecoded(f"record {index}", message, str(error))
-            continue
-        time = packed_time(record.time)
-        newest = time if newest is None else newest
-        if time == mark:
-            break  # this one and all behind it came at an earlier visit
-        yield Observation(
-            kind=Kind.GLUCOSE,
-            values=(_value(record),),
-            device_time=record.time,
-            raw=(message,),
-        )
-    if newest is not None:
-        yield Checkpoint(newest)
+    count = lifescan.read_count(await meter.ask(lifescan.ask_count()))
+    walked: list[bytes] = []
+    found: list[Event] = []
+    while len(walked) < count and not _ends_with(walked, mark):
+        walked.append(await meter.ask(lifescan.ask_record(len(walked))))
+        found.append(_event(len(walked) - 1, walked[-1]))
+        done = len(walked) == count or _ends_with(walked, mark)
+        if done or len(found) >= _BLOCK:
+            # A record does not say whose it is: the plug may hang in another meter.
+            if await _serial_number(meter) != serial:
+                raise LinkLost("another meter was plugged in")
+            for event in found:
+                yield event
+            found.clear()
+    if walked:
+        yield Checkpoint(_mark(walked[:_KNOWN]))
+
+
+async def _serial_number(meter: "_Conversation") -> str:
+    return lifescan.read_serial_number(await meter.ask(lifescan.ask_serial_number()))
+
+
+def _mark(newest: list[bytes]) -> int:
+    """Return a number for the newest records, and how many they are, 1 to 4."""
+    digest = blake2b(b"".join(newest), digest_size=7).digest()
+    return int.from_bytes(digest, "big") << 3 | len(newest)
+
+
+def _ends_with(walked: list[bytes], mark: int | None) -> bool:
+    """Whether the walk has come to the records that were the newest last time.
+
+    Several in a row, for one time may come twice when a clock is set back.
+    """
+    size = 0 if mark is None else mark & 7
+    return 0 < size <= len(walked) and _mark(walked[-size:]) == mark
+
+
+def _event(index: int, message: bytes) -> Event:
+    try:
+        record = lifescan.read_record(message)
+    except DecodeError as error:
+        return Undecoded(f"record {index}", message, str(error))
+    return Observation(
+        kind=Kind.GLUCOSE,
+        values=(_value(record),),
+        device_time=record.time,
+        raw=(message,),
+    )
 
 
 def _value(record: lifescan.Record) -> Value:
@@ -75,13 +106,16 @@ def _value(record: lifescan.Record) -> Value:
 
 
 class _Conversation:
-    """Asks one question at a time; starts over when an answer does not come."""
+    """Asks one question at a time, again where the answer does not come.
+
+    It never starts over: who answers after that may be another meter.
+    """
 
     def __init__(self, link: SerialLink) -> None:
         self._link = link
         self._decoder = Decoder()
         self._control = LinkControl()
-        self._started = False
+        self._is_started = False
 
     async def ask(self, message: bytes) -> bytes:
         """Return the answer to ``message``.
@@ -90,25 +124,25 @@ class _Conversation:
             NoReply: None came, however often asked for.
             LinkLost: The port is gone.
         """
-        for attempt in range(_ATTEMPTS):
-            # First the same frame again: its sequence bit makes that harmless.
-            if attempt == _ATTEMPTS // 2:
-                self._started = False
-            if not self._started and not await self._start():
-                continue
-            await self._link.write(self._control.send(message).encode())
-            answer = await self._listen(self._control.receive)
-            if answer is not None:
-                await self._link.write(self._control.acknowledge().encode())
-                return answer.message
-        raise NoReply(
-            f"no answer to [{message.hex(' ')}] in {_ATTEMPTS} x {_REPLY_S:g} s"
-        )
+        if not self._is_started:
+            await self._exchange(self._control.start(), self._control.is_started)
+            self._is_started = True
+        # The same frame each time: its sequence bit makes that harmless.
+        request = self._control.send(message)
+        answer = await self._exchange(request, self._control.receive)
+        await self._link.write(self._control.acknowledge().encode())
+        return answer.message
 
-    async def _start(self) -> bool:
-        await self._link.write(self._control.start().encode())
-        self._started = await self._listen(self._control.is_started) is not None
-        return self._started
+    async def _exchange(
+        self, frame: Frame, is_awaited: Callable[[Frame], bool]
+    ) -> Frame:
+        for _ in range(_ATTEMPTS):
+            await self._link.write(frame.encode())
+            answer = await self._listen(is_awaited)
+            if answer is not None:
+                return answer
+        asked = frame.message.hex(" ") or "start"
+        raise NoReply(f"no answer to [{asked}] in {_ATTEMPTS} x {_REPLY_S:g} s")
 
     async def _listen(self, is_awaited: Callable[[Frame], bool]) -> Frame | None:
         try:

@@ -170,7 +170,7 @@ class GattDriver:
         """Return the observations of one packet, or the packet as `Undecoded`."""
         try:
             return list(self.on[packet.uuid](packet.payload))
-        except DecodeError as error:
+        except (DecodeError, ValueError) as error:
             return [Undecoded(str(packet.uuid), packet.payload, str(error))]
 
     async def _listen(

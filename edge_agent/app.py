@@ -41,6 +41,7 @@ async def run(config: Config, folder: Path) -> None:
     async with AsyncExitStack() as held:
         outbox = Outbox(folder / "outbox.db")
         held.callback(outbox.close)
+        outbox.serve(config.tenant, config.station)
         station = Station(config, outbox, Health(folder))
         if any(isinstance(driver, GattDriver) for _, driver in drivers):
             station.radio = await held.enter_async_context(open_radio())

@@ -19,6 +19,7 @@ from typing import Any, TextIO
 import apsw
 import cbor2
 
+from protocols.errors import DecodeError
 from protocols.observation import Device, Reading, fingerprint, key
 from protocols.uplink import batch, envelope
 from protocols.uplink.batch import Batch
@@ -27,6 +28,7 @@ from protocols.uplink.receipt import Entry, Result
 _VERSION = 1
 _SAFE_SQLITE = (3, 51, 3)  # older ones can corrupt a WAL
 _READINGS_PER_BATCH = 256
+_ROOM_BYTES = 65_536
 _RECORD_STATION = "outbox"  # a stored record is a batch of one, from nowhere
 
 
@@ -109,6 +111,41 @@ class Outbox:
     def close(self) -> None:
         """Close the file; another agent may open it then."""
         self._held.close()
+
+    def serve(self, tenant: str, station: str) -> None:
+        """Say for whom readings go out, and try again what was refused.
+
+        Raises:
+            OutboxError: Readings of another tenant still wait here.
+        """
+        row = self._one("SELECT tenant, station FROM station")
+        if row is not None and row[0] != tenant and self.counts().waiting:
+            raise OutboxError(
+                f"{self.counts().waiting} readings of tenant {row[0]!r} wait for their "
+                f"receipt; go on as {row[0]!r} until none does, or use another folder"
+            )
+        with self._transaction():
+            self._db.execute("UPDATE batch SET refused = NULL")
+            if row is not None and row != (tenant, station):
+                # A batch names its station: make all anew, under the new name.
+                self._db.execute("UPDATE reading SET batch = NULL")
+                self._db.execute("DELETE FROM batch")
+            self._db.execute("DELETE FROM station")
+            self._db.execute("INSERT INTO station VALUES (?, ?)", (tenant, station))
+
+    def check_room(self) -> None:
+        """Write as much as a cuff may send, and take it away again.
+
+        Raises:
+            OutboxError: There is no room for it.
+        """
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO journal (peer, driver, source, payload, received_ms) "
+                "VALUES ('', '', '', zeroblob(?), 0)",
+                (_ROOM_BYTES,),
+            )
+            self._db.execute("DELETE FROM journal WHERE peer = ''")
 
     def device(self, peer: str) -> Device | None:
         """Return the device last met at ``peer``."""
@@ -194,7 +231,7 @@ class Outbox:
             How many of them are new.
         """
         with self._transaction():
-            new = sum(self._insert(reading) for reading in readings)
+            new = sum(self._insert(peer, reading) for reading in readings)
             for reading in readings:
                 for payload in reading.observation.raw:
                     self._unjournal(peer, payload)
@@ -218,11 +255,8 @@ class Outbox:
     ) -> None:
         """Keep bytes that no reading could be made of."""
         with self._transaction():
-            self._db.execute(
-                "INSERT OR IGNORE INTO undecoded (peer, driver, source, payload, "
-                "problem, received_ms) VALUES (?, ?, ?, ?, ?, ?)",
-                (peer, driver, source, payload, problem, received_ms),
-            )
+            facts = peer, driver, source, payload, problem
+            self._insert_undecoded(facts, received_ms)
             self._unjournal(peer, payload)
 
     def make_batch(
@@ -317,7 +351,7 @@ class Outbox:
         except apsw.Error as error:
             raise OutboxError(f"can't write to the outbox: {error}") from error
 
-    def _insert(self, reading: Reading) -> bool:
+    def _insert(self, peer: str, reading: Reading) -> bool:
         facts = cbor2.dumps([list(key(reading)), fingerprint(reading)])
         self._db.execute(
             "INSERT OR IGNORE INTO seen VALUES (?, ?)",
@@ -325,13 +359,30 @@ class Outbox:
         )
         if not self._db.changes():
             return False
-        record = Batch(_RECORD_STATION, 1, 0, (reading,)).encode()
-        batch.decode(record)  # what can't be sent must not stand before all others
+        try:
+            record = Batch(_RECORD_STATION, 1, 0, (reading,)).encode()
+            batch.decode(record)  # what can't be sent must not stand before all others
+        except (DecodeError, ValueError) as error:
+            raw = b"".join(reading.observation.raw)
+            self._insert_undecoded(
+                (peer, reading.driver, "observation", raw, str(error)),
+                reading.captured_ms,
+            )
+            return False
         self._db.execute(
             "INSERT INTO reading (captured_ms, record) VALUES (?, ?)",
             (reading.captured_ms, record),
         )
         return True
+
+    def _insert_undecoded(
+        self, facts: tuple[str, str, str, bytes, str], received_ms: int
+    ) -> None:
+        self._db.execute(
+            "INSERT OR IGNORE INTO undecoded (peer, driver, source, payload, "
+            "problem, received_ms) VALUES (?, ?, ?, ?, ?, ?)",
+            (*facts, received_ms),
+        )
 
     def _unjournal(self, peer: str, payload: bytes) -> None:
         self._db.execute(

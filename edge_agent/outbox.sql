@@ -61,3 +61,6 @@ CREATE TABLE undecoded (
     UNIQUE (peer, driver, source, payload)
 ) STRICT;
 
+
+-- For whom the batches were made; one row at most.
+CREATE TABLE station (tenant TEXT NOT NULL, station TEXT NOT NULL) STRICT;

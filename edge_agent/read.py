@@ -46,7 +46,7 @@ async def observations(
     async with AsyncExitStack() as held:
         if isinstance(driver, GattDriver):
             radio = await held.enter_async_context(open_radio())
-            seen = await radio.find(peer, driver.service, _SEEN_S)
+            seen = await radio.find(peer, _SEEN_S)
             connecting = radio.connect(seen, passkey, _keep_nothing)
             events = driver.visit(await held.enter_async_context(connecting), None)
         else:

@@ -63,7 +63,9 @@ class Uplink:
         self._sent_at: dict[int, float] = {}
         self._connected = False
         self._loop = asyncio.get_running_loop()
-        self._client = _client(config.broker, f"vitalwire-{config.station}")
+        self._client = _client(
+            config.broker, f"vitalwire-{config.tenant}-{config.station}"
+        )
         self._client.on_connect = self._on_connect
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect

@@ -48,6 +48,8 @@ from protocols.observation import (
 _log = logging.getLogger(__name__)
 
 _FULL = 64  # observations that are written down together
+_ROOM_S = 1.0
+_UNSET_YEAR = 2005  # clocks that lost their battery start before it
 _IDLE_S = 0.05  # a device that pauses so long has what it said written down
 
 
@@ -120,9 +122,9 @@ async def visit(
     async with AsyncExitStack() as held:
         start: Callable[[int | None], AsyncGenerator[Event, None]]
         if isinstance(driver, GattDriver):
-            link = await held.enter_async_context(
-                _ble(station, device, driver, capture)
-            )
+            if driver.once_only:
+                await asyncio.to_thread(station.outbox.check_room)
+            link = await held.enter_async_context(_ble(station, device, capture))
             start = partial(driver.visit, link, is_known=capture.is_known)
             capture.security = link.security
         else:
@@ -139,11 +141,11 @@ async def visit(
 
 @asynccontextmanager
 async def _ble(
-    station: Station, device: config.Device, driver: GattDriver, capture: "Capture"
+    station: Station, device: config.Device, capture: "Capture"
 ) -> AsyncIterator[BleLink]:
     if station.radio is None:
         raise LinkLost("this station has no Bluetooth radio")
-    seen = await station.radio.seen(device.peer, driver.service)
+    seen = await station.radio.seen(device.peer)
     async with station.radio.connect(seen, device.passkey, capture.journal) as link:
         yield link
 
@@ -182,14 +184,24 @@ class Capture:
 
     async def journal(self, packets: list[Packet]) -> None:
         """Write packets down as they come, if their device tells them only once."""
-        if isinstance(self._driver, GattDriver) and self._driver.once_only:
-            await asyncio.to_thread(
-                self._outbox.journal,
-                self._peer,
-                self._driver.id,
-                [(str(packet.uuid), packet.payload) for packet in packets],
-                _now_ms(),
-            )
+        if not (isinstance(self._driver, GattDriver) and self._driver.once_only):
+            return
+        payloads = [(str(packet.uuid), packet.payload) for packet in packets]
+        while True:
+            try:
+                await asyncio.to_thread(
+                    self._outbox.journal,
+                    self._peer,
+                    self._driver.id,
+                    payloads,
+                    _now_ms(),
+                )
+            except OutboxError as error:
+                # They will not come again: hold them until there is room.
+                _log.warning("journal.failed %s: %s", self._peer, error)
+                await asyncio.sleep(_ROOM_S)
+            else:
+                return
 
     def note(self, _event: object) -> None:
         """Count a piece of damage that the driver met on the link."""
@@ -288,7 +300,7 @@ class Capture:
             unset = found.method == TimeMethod.UNKNOWN
             clock = Quality.CLOCK_UNSET if unset else Quality.NONE
             clock |= Quality.CLOCK_AHEAD if found.ahead else Quality.NONE
-            arrival = secrets.randbits(61) if needs_arrival(observation) else None
+            arrival = secrets.randbits(61) if self._needs_arrival(observation) else None
             readings.append(
                 Reading(
                     device=device,
@@ -305,6 +317,14 @@ class Capture:
                 )
             )
         return readings
+
+    def _needs_arrival(self, seen: Observation) -> bool:
+        """Whether nothing tells it from the device's next reading."""
+        once = isinstance(self._driver, GattDriver) and self._driver.once_only
+        unset = seen.device_time is None or seen.device_time.year < _UNSET_YEAR
+        # A clock that starts again at one moment may show it twice. A device that
+        # tells a reading only once does not mean the same one by it.
+        return needs_arrival(seen) or (once and unset and seen.sequence is None)
 
     def _now(self) -> datetime:
         return datetime.now(self._station.config.zone)

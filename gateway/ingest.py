@@ -145,7 +145,10 @@ class Ingest:
             return
         # A broker that lost its state knows nothing of us: subscribe every time.
         self._connection += 1
-        client.subscribe([(every_up("batch"), 1), (every_up("status"), 1)])
+        # Another tenant's stations have their own gateway, whose answer counts.
+        tenant = self._tenant or "+"
+        ups = ("batch", "status")
+        client.subscribe([(every_up(name, tenant), 1) for name in ups])
 
     def _on_subscribe(self, _client: Client, _data: object, *more: object) -> None:
         _mid, reasons, *_ = more

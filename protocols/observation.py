@@ -306,10 +306,10 @@ def key(reading: Reading) -> Key:
     seen = reading.observation
     if seen.sequence is not None:
         ordinal = seen.sequence
-    elif seen.device_time is not None and not needs_arrival(seen):
-        ordinal = packed_time(seen.device_time)
     elif reading.arrival is not None:
         ordinal = _ARRIVAL + reading.arrival
+    elif seen.device_time is not None and not needs_arrival(seen):
+        ordinal = packed_time(seen.device_time)
     else:
         raise ValueError("neither sequence number nor time: it needs an arrival number")
     return Key(

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from uuid import UUID
 
-from bleak import BleakAdapter, BleakClient, BleakScanner
+from bleak import BleakClient, BleakScanner
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
@@ -155,7 +155,6 @@ class Radio:
         self._agent = agent
         self._busy = asyncio.Lock()
         self._awaited: dict[str, asyncio.Future[BLEDevice]] = {}
-        self._services: set[str] = set()
         self._wanted = asyncio.Event()
 
     async def scan(self) -> None:
@@ -170,14 +169,8 @@ class Radio:
                 _log.warning("radio.scan failed: %s", error)
                 await asyncio.sleep(_SCAN_SLICE_S)
 
-    async def seen(self, address: str, service: UUID) -> BLEDevice:
-        """Return the device at ``address`` as soon as it is there.
-
-        Args:
-            address: Its Bluetooth address.
-            service: The service by which it is known.
-        """
-        self._services.add(str(service))
+    async def seen(self, address: str) -> BLEDevice:
+        """Return the device at ``address`` as soon as it advertises."""
         loop = asyncio.get_running_loop()
         found: asyncio.Future[BLEDevice] = loop.create_future()
         self._awaited[address.upper()] = found
@@ -187,8 +180,8 @@ class Radio:
         finally:
             self._awaited.pop(address.upper(), None)
 
-    async def find(self, address: str, service: UUID, seconds: float) -> BLEDevice:
-        """Look for one device, as `seen`.
+    async def find(self, address: str, seconds: float) -> BLEDevice:
+        """Look for one device.
 
         Raises:
             LinkLost: It did not advertise within ``seconds``.
@@ -196,7 +189,7 @@ class Radio:
         scanning = asyncio.ensure_future(self.scan())
         try:
             async with asyncio.timeout(seconds):
-                return await self.seen(address, service)
+                return await self.seen(address)
         except TimeoutError:
             raise LinkLost(
                 f"{address} did not advertise in {seconds:g} s; is it awake?"
@@ -256,7 +249,7 @@ class Radio:
     async def _scan_slice(self) -> None:
         found = asyncio.Event()
 
-        def look(device: BLEDevice, _: AdvertisementData | None = None) -> None:
+        def look(device: BLEDevice, _: AdvertisementData) -> None:
             awaited = self._awaited.get(device.address.upper())
             if awaited is not None and not awaited.done():
                 awaited.set_result(device)
@@ -265,11 +258,7 @@ class Radio:
         async with self._busy:
             # BlueZ keeps the links of an agent that was killed, and a device that
             # is connected does not advertise.
-            adapter = await BleakAdapter.get()
-            for device in await adapter.get_connected_devices([*self._services]):
-                look(device)
-            if found.is_set():
-                return
+            await self._agent.hang_up(self._awaited)
             async with BleakScanner(look):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_SCAN_SLICE_S):

@@ -7,8 +7,9 @@ other; a passkey comes from the configuration.
 Source: BlueZ, org.bluez.Agent1 and org.bluez.AgentManager1.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from dbus_fast import BusType, DBusError, Message, MessageType
 from dbus_fast.aio import MessageBus
@@ -25,8 +26,9 @@ class PairingAgent(ServiceInterface):
         authenticated: Addresses that paired by passkey since the agent started.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, bus: MessageBus) -> None:
         super().__init__("org.bluez.Agent1")
+        self._bus = bus
         self._expected: dict[str, str | None] = {}
         self.authenticated: set[str] = set()
 
@@ -37,6 +39,20 @@ class PairingAgent(ServiceInterface):
     def refuse(self, address: str) -> None:
         """Let the device at ``address`` pair no more."""
         self._expected.pop(address.upper(), None)
+
+    async def hang_up(self, addresses: Container[str]) -> None:
+        """Drop the links that BlueZ still holds to devices at ``addresses``.
+
+        Raises:
+            DBusError: BlueZ does not answer.
+        """
+        reply = await _ask(
+            self._bus, "/", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects"
+        )
+        for path, interfaces in reply[0].items():
+            device = interfaces.get("org.bluez.Device1", {})
+            if device and device["Connected"].value and _address(path) in addresses:
+                await _ask(self._bus, path, "org.bluez.Device1", "Disconnect")
 
     @method("RequestPasskey")
     def _request_passkey(self, device: "o") -> "u":  # type: ignore[name-defined]  # noqa: F821
@@ -87,31 +103,41 @@ async def pairing_agent() -> AsyncIterator[PairingAgent]:
         DBusError: BlueZ refuses.
     """
     bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
-    agent = PairingAgent()
+    agent = PairingAgent(bus)
     try:
         bus.export(_PATH, agent)
-        await _ask(bus, "RegisterAgent", "os", [_PATH, "KeyboardDisplay"])
-        await _ask(bus, "RequestDefaultAgent", "o", [_PATH])
+        manager = "/org/bluez", "org.bluez.AgentManager1"
+        registered = [_PATH, "KeyboardDisplay"]
+        await _ask(bus, *manager, "RegisterAgent", signature="os", body=registered)
+        await _ask(bus, *manager, "RequestDefaultAgent", signature="o", body=[_PATH])
         yield agent
     finally:
         bus.disconnect()
 
 
 async def _ask(
-    bus: MessageBus, member: str, signature: str, body: list[object]
-) -> None:
+    bus: MessageBus,
+    path: str,
+    interface: str,
+    member: str,
+    *,
+    signature: str = "",
+    body: Sequence[object] = (),
+) -> list[Any]:
     reply = await bus.call(
         Message(
             destination="org.bluez",
-            path="/org/bluez",
-            interface="org.bluez.AgentManager1",
+            path=path,
+            interface=interface,
             member=member,
             signature=signature,
-            body=body,
+            body=list(body),
         )
     )
-    if reply is not None and reply.message_type == MessageType.ERROR:
-        raise DBusError(reply.error_name or "error", str(reply.body))
+    if reply is None or reply.message_type == MessageType.ERROR:
+        name = reply.error_name if reply and reply.error_name else "no reply"
+        raise DBusError(name, str(reply.body) if reply else member)
+    return reply.body
 
 
 def _address(path: str) -> str:

@@ -171,6 +171,8 @@ class Download:
 
     Args:
         since: The sequence number up to which all is known; None is nothing.
+        stamp: What `record` was told of that number. A device that holds
+            another record under it was reset, and is read as a whole.
         attempts: How often to ask for records that did not arrive.
 
     Attributes:
@@ -180,21 +182,39 @@ class Download:
         is_last_attempt: Records that do not come now are given up.
     """
 
-    def __init__(self, since: int | None, *, attempts: int = 3) -> None:
+    def __init__(self, since: int | None, stamp: int = 0, *, attempts: int = 3) -> None:
         self.mark = since
         self.is_last_attempt = False
+        self._since, self._stamp = since, stamp
         self._attempts = attempts
-        self._expected = 0
-        self._received: set[int] = set()
+        self._stamps: dict[int, int] = {}
         self._last: int | None = None
         self._steps = self._run(since)
         self.request: Request | None = next(self._steps)
 
-    def record(self, sequence: int) -> None:
-        """Note a complete record."""
-        self._received.add(sequence)
+    @property
+    def mark_stamp(self) -> int:
+        """What was told of the record at `mark`, to be the next ``stamp``."""
+        return (
+            self._stamp
+            if self.mark is None
+            else self._stamps.get(self.mark, self._stamp)
+        )
+
+    def record(self, sequence: int, stamp: int = 0) -> None:
+        """Note a complete record.
+
+        Args:
+            sequence: Its number.
+            stamp: Anything that tells it from another record of that number.
+        """
+        self._stamps[sequence] = stamp
         self._last = sequence
-        while self.mark is not None and self.mark + 1 & 0xFFFF in self._received:
+        if sequence == self._since and stamp != self._stamp:
+            self._since = self.mark = None  # a reset: nothing is known any more
+        if self._since is not None and self._since not in self._stamps:
+            return  # not known yet whether what the mark says still holds
+        while self.mark is not None and self.mark + 1 & 0xFFFF in self._stamps:
             self.mark = self.mark + 1 & 0xFFFF
 
     def end(self, end: Count | Response) -> None:
@@ -211,28 +231,42 @@ class Download:
     def _run(self, since: int | None) -> Generator[Request, Count | Response, None]:
         if since is not None:
             end = yield from self._find_newest()
-            if end == _NOTHING_STORED or self._last == since:
+            if end == _NOTHING_STORED or (
+                self._last == since and self._is_known(since)
+            ):
                 return
-            if self._last is None or self._last < since:
+            if self._last is None or self._last <= since:
                 since = None  # unknown, wrapped, reset, or its newest was deleted
-        self._expected, since = yield from self._count(since)
-        if self._expected == 0:
+        while True:
+            yield from self._fetch(since)
+            if since is None or self._is_known(since):
+                return
+            since = None  # another record, or none, stands where the mark was
+
+    def _is_known(self, since: int) -> bool:
+        return self._stamps.get(since) == self._stamp
+
+    def _fetch(self, since: int | None) -> Generator[Request, Count | Response, None]:
+        """Fetch the records from ``since`` on, that one too; None is all."""
+        expected, since = yield from self._count(since)
+        if expected == 0:
             return
         if since is None:
             yield from self._find_start()
         for attempt in range(self._attempts):
             self.is_last_attempt = attempt == self._attempts - 1
-            resumed = attempt > 0 and not self.is_last_attempt
-            end = yield _report(self.mark if resumed else since)
+            resumed = self.mark if attempt > 0 and not self.is_last_attempt else None
+            end = yield _report(since if resumed is None else resumed)
             _refuse(end)
             # Counted anew, lest a result stored meanwhile stands for a lost one.
-            self._expected, since = yield from self._count(since)
-            if len(self._received) >= self._expected:
-                self.mark = _newest(self._received)
+            expected, since = yield from self._count(since)
+            here = [number for number in self._stamps if number >= (since or 0)]
+            if len(here) >= expected:
+                self.mark = _newest(here)
                 return
         raise Incomplete(
-            f"the device counts {self._expected} records, {len(self._received)} "
-            f"came in {self._attempts} attempts"
+            f"the device counts {expected} records, {len(here)} came in "
+            f"{self._attempts} attempts"
         )
 
     def _count(
@@ -240,7 +274,7 @@ class Download:
     ) -> Generator[Request, Count | Response, tuple[int, int | None]]:
         """Ask how many there are; without the filter where it is not known."""
         if since is not None:
-            end = yield Request(_NUMBER, Operator.GREATER_OR_EQUAL, since + 1)
+            end = yield Request(_NUMBER, Operator.GREATER_OR_EQUAL, since)
             if isinstance(end, Count):
                 return end.number, since
             if end.value == Value.NO_RECORDS_FOUND:
@@ -266,17 +300,17 @@ class Download:
 
     def _find_start(self) -> Generator[Request, Count | Response, None]:
         """Ask for the oldest record, behind which a gap can be told."""
-        self._last = self.mark = None
+        self._last = self.mark = self._since = None
         yield Request(_REPORT, Operator.FIRST_RECORD)
         if self._last is not None:
             self.mark = self._last - 1 & 0xFFFF
-            self.record(self._last)
+            self.record(self._last, self._stamps[self._last])
 
 
 def _report(since: int | None) -> Request:
-    if since is None or since == _LAST_SEQUENCE:
+    if since is None:
         return Request(_REPORT, Operator.ALL_RECORDS)
-    return Request(_REPORT, Operator.GREATER_OR_EQUAL, since + 1)
+    return Request(_REPORT, Operator.GREATER_OR_EQUAL, since)
 
 
 def _refuse(end: Count | Response) -> None:
@@ -296,7 +330,7 @@ def _refusal(end: Count | Response) -> str:
     return f"the device refuses its records: {name.replace('_', ' ')}"
 
 
-def _newest(sequences: set[int]) -> int:
+def _newest(sequences: list[int]) -> int:
     """Return the newest of numbers that may have wrapped from 65535 to 0."""
     if max(sequences) - min(sequences) > _LAST_SEQUENCE // 2:
         return max(number for number in sequences if number <= _LAST_SEQUENCE // 2)

@@ -45,11 +45,11 @@ class Station(NamedTuple):
         return f"vw/1/{self.tenant}/{self.station}/{way}/{name}"
 
 
-def every_up(name: str) -> str:
-    """Return the filter for ``name`` from every station."""
+def every_up(name: str, tenant: str = "+") -> str:
+    """Return the filter for ``name`` from every station of ``tenant``, or of all."""
     if name not in _UP:
         raise ValueError(f"{name!r} is none of {', '.join(_UP)}")
-    return f"vw/1/+/+/up/{name}"
+    return f"vw/1/{tenant}/+/up/{name}"
 
 
 def station_of(topic: str) -> Station | None:

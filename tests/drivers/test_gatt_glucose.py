@@ -1,5 +1,6 @@
 """The Glucose Service driver against the simulated meter."""
 
+import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -89,6 +90,12 @@ TEN = [
 ]
 
 
+def mark(sequence: int, time: datetime | None = None) -> int:
+    """Return the mark at a record: its number, and above it what tells it apart."""
+    shown = (time or record(sequence).base_time).strftime("%Y-%m-%dT%H:%M:%S")
+    return zlib.crc32(shown.encode()) * 65536 + sequence
+
+
 async def test_every_record_comes_exactly_as_the_meter_holds_it() -> None:
     """Values, clocks, numbers and contexts, whole; and who the meter is, first."""
     found = await visit(DRIVER, SimGattLink(GlucoseMeter(TEN)))
@@ -99,7 +106,7 @@ async def test_every_record_comes_exactly_as_the_meter_holds_it() -> None:
     )
     assert found.events[1] == DeviceClock(DateTime(2026, 3, 1, 12, 0, 0))
     assert distinct(found) == [told(seen) for seen in TEN]
-    assert found.events[-1] == Checkpoint(10)
+    assert found.events[-1] == Checkpoint(mark(10))
 
 
 @pytest.mark.parametrize("lost", range(1, 17))
@@ -111,7 +118,7 @@ async def test_a_lost_notification_is_asked_for_again(lost: int) -> None:
 
     assert found.error is None
     assert distinct(found) == [told(seen) for seen in TEN]
-    assert found.events[-1] == Checkpoint(10)
+    assert found.events[-1] == Checkpoint(mark(10))
 
 
 @pytest.mark.parametrize("repeated", range(1, 17))
@@ -169,7 +176,7 @@ async def test_a_context_that_never_comes_costs_no_measurement() -> None:
 
     assert found.error is None
     assert distinct(found) == [told(seen, with_context=False) for seen in TEN]
-    assert found.events[-1] == Checkpoint(10)
+    assert found.events[-1] == Checkpoint(mark(10))
 
 
 def _value(found: Visit) -> tuple[Kind, Value, tuple[str, ...]]:
@@ -244,19 +251,19 @@ async def test_a_mark_takes_up_where_the_last_visit_ended() -> None:
     """A meter with 500 records is not read whole every time."""
     link = SimGattLink(GlucoseMeter(TEN))
 
-    found = await visit(DRIVER, link, 8)
+    found = await visit(DRIVER, link, mark(8))
 
-    assert distinct(found) == [told(seen) for seen in TEN[8:]]
-    assert found.events[-1] == Checkpoint(10)
+    assert distinct(found) == [told(seen) for seen in TEN[7:]]
+    assert found.events[-1] == Checkpoint(mark(10))
     written = [payload.hex() for uuid, payload in link.written if uuid == sig(0x2A52)]
-    assert "0103010900" in written
+    assert "0103010800" in written
     assert not [payload for payload in written if payload.startswith("02")]
 
 
 async def test_nothing_new_is_no_error() -> None:
-    found = await visit(DRIVER, SimGattLink(GlucoseMeter(TEN)), 10)
+    found = await visit(DRIVER, SimGattLink(GlucoseMeter(TEN)), mark(10))
 
-    assert (found.error, found.events[-1]) == (None, Checkpoint(10))
+    assert (found.error, found.events[-1]) == (None, Checkpoint(mark(10)))
     empty = await visit(DRIVER, SimGattLink(GlucoseMeter([])))
     assert (empty.error, empty.of(Observation)) == (None, [])
 
@@ -265,11 +272,13 @@ async def test_nothing_new_is_no_error() -> None:
 async def test_a_meter_without_our_filter_is_read_whole(
     filters: frozenset[int],
 ) -> None:
-    found = await visit(DRIVER, SimGattLink(GlucoseMeter(TEN, filters=filters)), 8)
+    found = await visit(
+        DRIVER, SimGattLink(GlucoseMeter(TEN, filters=filters)), mark(8)
+    )
 
     assert found.error is None
     assert {seen.sequence for seen in distinct(found)} == set(range(1, 11))
-    assert found.events[-1] == Checkpoint(10)
+    assert found.events[-1] == Checkpoint(mark(10))
 
 
 @pytest.mark.parametrize("packets", range(1, 22))
@@ -286,11 +295,11 @@ async def test_a_lost_link_keeps_what_came_and_steps_over_nothing(packets: int) 
             came.add(event.sequence or 0)
             assert event == told(record(event.sequence or 0))
         if isinstance(event, Checkpoint):
-            assert came >= set(range(120, event.mark + 1))
-    mark = max((each.mark for each in found.of(Checkpoint)), default=None)
-    again = await visit(DRIVER, SimGattLink(meter), mark)
+            assert came >= set(range(120, event.mark % 65536 + 1))
+    latest = max((each.mark for each in found.of(Checkpoint)), default=None)
+    again = await visit(DRIVER, SimGattLink(meter), latest)
     assert came | {seen.sequence for seen in distinct(again)} == set(range(120, 140))
-    assert again.events[-1] == Checkpoint(139)
+    assert again.events[-1] == Checkpoint(mark(139))
 
 
 async def test_a_long_download_is_marked_on_its_way() -> None:
@@ -300,7 +309,7 @@ async def test_a_long_download_is_marked_on_its_way() -> None:
     found = await visit(DRIVER, SimGattLink(meter, lost_after=2 + 150))
 
     assert isinstance(found.error, LinkLost)
-    assert found.of(Checkpoint) == [Checkpoint(64), Checkpoint(128)]
+    assert found.of(Checkpoint) == [Checkpoint(mark(64)), Checkpoint(mark(128))]
 
 
 async def test_a_record_that_cannot_be_read_is_kept_as_it_came() -> None:
@@ -352,7 +361,7 @@ async def test_numbers_wrap_without_a_loss() -> None:
 
     assert found.error is None
     assert {seen.sequence for seen in distinct(found)} >= {65534, 65535, *range(6)}
-    assert found.events[-1] == Checkpoint(5)
+    assert found.events[-1] == Checkpoint(mark(5))
 
 
 async def test_a_clock_that_is_unknown_costs_no_reading() -> None:

@@ -1,9 +1,11 @@
 """The OneTouch UltraEasy driver against the simulated meter."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from hashlib import blake2b
 
 import pytest
 
@@ -63,19 +65,21 @@ def told(record: UltraEasyRecord, number: Decimal | None = None, state: State = 
     )
 
 
-def packed(time: datetime) -> int:
-    """Return the seven bytes of a clock as one number."""
-    number = time.year
-    for part in (time.month, time.day, time.hour, time.minute, time.second):
-        number = number * 256 + part
-    return number
+def mark_of(newest: list[bytes]) -> int:
+    """Return the mark for the newest records of a meter, at most four of them."""
+    digest = blake2b(b"".join(newest[:4]), digest_size=7).hexdigest()
+    return int(digest, 16) * 8 + len(newest[:4])
+
+
+def mark_after(records: Sequence[UltraEasyRecord]) -> int:
+    return mark_of([told(record).raw[0] for record in records[::-1]])
 
 
 EVERYTHING = [
     IDENTITY,
     DeviceClock(DateTime(2026, 3, 1, 12, 0, 0)),
     *[told(record) for record in RECORDS[::-1]],
-    Checkpoint(packed(RECORDS[-1].time)),
+    Checkpoint(mark_after(RECORDS)),
 ]
 
 
@@ -153,7 +157,7 @@ async def test_sequence_bits_alternate_on_the_wire() -> None:
 
     assert link.written[0] == bytes.fromhex("02 06 08 03 c2 62")
     bits = [frame[2] for frame in link.written[1:]]
-    assert bits == [0b000, 0b111, 0b011, 0b100, 0b000, 0b111, 0b011, 0b100, 0b000, 0b111]  # fmt: skip  # noqa: E501
+    assert bits == [0b000, 0b111, 0b011, 0b100, 0b000, 0b111, 0b011, 0b100, 0b000, 0b111, 0b011, 0b100]  # fmt: skip  # noqa: E501
     requests = [frame[3:-3].hex() for frame in link.written[1::2]]
     assert requests == [
         "050b02" + "00" * 9,
@@ -161,6 +165,7 @@ async def test_sequence_bits_alternate_on_the_wire() -> None:
         "052002" + "00" * 4,
         "051ff501",
         "051f0000",
+        "050b02" + "00" * 9,  # still the same meter?
     ]
 
 
@@ -169,21 +174,19 @@ async def test_silence_is_told_with_the_question() -> None:
     found = await visit(DRIVER, SimSerialLink(UltraEasy(RECORDS), lossy(0, 1.0)))
 
     assert isinstance(found.error, NoReply)
-    assert re.fullmatch(
-        r"no answer to \[05 0b 02( 00){9}\] in \d+ x 1 s", str(found.error)
-    )
+    assert re.fullmatch(r"no answer to \[start\] in \d+ x 1 s", str(found.error))
     assert found.events == []
 
 
-async def test_silence_midway_keeps_what_came_and_checks_nothing_in() -> None:
-    """Newest first: a mark now would cut off all that is older."""
+async def test_silence_midway_gives_nothing_and_checks_nothing_in() -> None:
+    """Whose the records are is known only when the meter was asked again."""
     found = await visit(
         DRIVER, SimSerialLink(UltraEasy(RECORDS), _without(range(14, 400)))
     )
 
     assert isinstance(found.error, NoReply)
     assert "[05 1f 02 00]" in str(found.error)
-    assert found.of(Observation) == [told(record) for record in RECORDS[:-3:-1]]
+    assert found.of(Observation) == []
     assert found.of(Checkpoint) == []
 
 
@@ -192,12 +195,54 @@ async def test_the_walk_stops_at_the_mark(known: int) -> None:
     """500 records at 9600 baud take minutes; only what is new is fetched."""
     link = SimSerialLink(UltraEasy(RECORDS))
 
-    found = await visit(DRIVER, link, packed(RECORDS[known].time))
+    found = await visit(DRIVER, link, mark_after(RECORDS[: known + 1]))
 
-    assert found.of(Observation) == [told(r) for r in RECORDS[:known:-1]]
-    assert found.events[-1] == Checkpoint(packed(RECORDS[-1].time))
+    walked = [*range(len(RECORDS))][max(known - 3, 0) :]
+    assert found.of(Observation) == [told(RECORDS[at]) for at in walked[::-1]]
+    assert found.events[-1] == Checkpoint(mark_after(RECORDS))
     asked = [w for w in link.written if w[3:5] == b"\x05\x1f"]
-    assert len(asked) == 1 + min(7 - known, 7)
+    assert len(asked) == 1 + len(walked)
+
+
+async def test_a_time_that_comes_again_does_not_stop_the_walk() -> None:
+    """A clock that was set back shows the mark's time a second time."""
+    old = [
+        UltraEasyRecord(START + timedelta(minutes=n), Decimal(100 + n))
+        for n in range(6)
+    ]
+    again = [replace(one, mg_per_dl=Decimal(150)) for one in old]
+    meter = UltraEasy([*old, *again])
+
+    found = await visit(DRIVER, SimSerialLink(meter), mark_after(old))
+
+    assert {told(one) for one in again} <= {*found.of(Observation)}
+
+
+class _Swapped:
+    """The plug is put into another meter after some answers."""
+
+    def __init__(self, one: UltraEasy, other: UltraEasy, after: int) -> None:
+        self._meters, self._left = [one, other], after
+        self.baud = one.baud
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        self._left -= 1
+        yield from self._meters[self._left < 0].feed(data)
+
+
+@pytest.mark.parametrize("after", range(10, 30))
+async def test_a_swapped_meters_readings_are_never_the_first_ones(after: int) -> None:
+    """Nobody may get another person's readings; a record does not say whose it is."""
+    mine = UltraEasy(RECORDS, serial="MINE00001")
+    yours = UltraEasy(
+        [replace(one, mg_per_dl=Decimal(333)) for one in RECORDS], serial="YOURS0001"
+    )
+
+    found = await visit(DRIVER, SimSerialLink(_Swapped(mine, yours, after)))
+
+    values = {seen.values[0].number for seen in found.of(Observation)}
+    assert Decimal(333) not in values
+    assert found.error is not None or values == {one.mg_per_dl for one in RECORDS}
 
 
 async def test_a_mark_that_the_meter_has_forgotten_stops_nothing() -> None:
@@ -250,7 +295,9 @@ async def test_a_record_that_is_none_is_kept_and_the_walk_goes_on(
     assert (undecoded.source, undecoded.payload) == (f"record {damaged}", bad)
     left = [record for at, record in enumerate(RECORDS[::-1]) if at != damaged]
     assert found.of(Observation) == [told(record) for record in left]
-    assert found.events[-1] == Checkpoint(packed(left[0].time))
+    raw = [told(record).raw[0] for record in RECORDS[::-1]]
+    raw[damaged] = bad
+    assert found.events[-1] == Checkpoint(mark_of(raw))
 
 
 @pytest.mark.parametrize("size", [0, 1, 5, 6, 30, 60, 95, 130, 200])

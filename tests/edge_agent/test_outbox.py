@@ -424,3 +424,60 @@ def test_a_reading_that_no_message_can_hold_is_refused_at_the_door(
 
     assert made is not None
     assert reading(1) in batch.decode(made.message).readings
+
+
+def test_every_commit_is_flushed(outbox: Outbox) -> None:
+    """Without it a power cut takes back what was told as captured."""
+    assert outbox._db.pragma("synchronous") == 2
+    assert outbox._db.pragma("journal_mode") == "wal"
+
+
+def test_a_renamed_station_sends_its_readings_under_its_new_name(
+    outbox: Outbox,
+) -> None:
+    """A batch names its station; under the old one the gateway refuses it for ever."""
+    outbox.serve("home", "old")
+    outbox.capture(PEER, [reading(1)])
+    outbox.make_batch("old", 0)
+
+    outbox.serve("home", "new")
+
+    assert outbox.batches() == []
+    made = outbox.make_batch("new", 0)
+    assert made is not None
+    assert batch.decode(made.message).station == "new"
+    assert len(batch.decode(made.message).readings) == 1
+
+
+def test_what_was_refused_is_tried_again_at_the_next_start(outbox: Outbox) -> None:
+    """A gateway that was too old, or another tenant's, may have refused it."""
+    outbox.serve("home", "s")
+    outbox.capture(PEER, [reading(1)])
+    made = outbox.make_batch("s", 0)
+    assert made is not None
+    refused = Entry(0, envelope.digest(made.message), Result.QUARANTINED, "too new")
+    outbox.forget([refused])
+    assert outbox.batches() == []
+
+    outbox.serve("home", "s")
+
+    assert outbox.batches() == [made]
+
+
+def test_another_tenant_does_not_get_what_waits(outbox: Outbox) -> None:
+    """Both would store it, each as its own."""
+    outbox.serve("home", "s")
+    outbox.capture(PEER, [reading(1)])
+
+    with pytest.raises(OutboxError, match="1 readings of tenant 'home' wait"):
+        outbox.serve("clinic", "s")
+
+
+def test_an_unfit_reading_is_kept_apart_and_stops_no_other(outbox: Outbox) -> None:
+    """One observation that no message can hold must not block its device."""
+    good, bad = reading(1), reading(2)
+    seen = replace(bad.observation, context=(("note", "x" * 300),))
+
+    outbox.capture(PEER, [replace(bad, observation=seen), good])
+
+    assert (outbox.counts().waiting, outbox.counts().undecoded) == (1, 1)
