@@ -7,6 +7,7 @@ import asyncio
 import errno
 import fcntl
 import logging
+import os
 import secrets
 import signal
 import socket
@@ -240,7 +241,12 @@ def _client_id(folder: Path) -> str:
     """Return this gateway's name at the broker, drawn once."""
     file = folder / "client-id"
     if not file.exists():
-        file.write_text(f"vitalwire-gateway-{secrets.token_hex(6)}", encoding="ascii")
+        part = file.with_suffix(".part")  # a power cut must not leave half a name
+        with part.open("w", encoding="ascii") as whole:
+            whole.write(f"vitalwire-gateway-{secrets.token_hex(6)}")
+            whole.flush()
+            os.fsync(whole.fileno())
+        part.replace(file)
     return file.read_text(encoding="ascii").strip()
 
 
