@@ -22,6 +22,7 @@ check: .venv/.installed
 	$(BIN)/python scripts/reference.py --check
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage report
+	@$(BIN)/coverage report --include='protocols/*,drivers/*' --fail-under=99 --format=total
 
 bench: .venv/.installed ## Measure the download and the uplink, side by side.
 	@./scripts/system-packages dbus-daemon=dbus

@@ -252,3 +252,15 @@ def test_a_cut_indication_is_kept_and_no_reading(size: int) -> None:
 def test_readings_of_a_cuff_are_told_only_once() -> None:
     """The agent journals each payload of such a driver before all else."""
     assert DRIVER.once_only
+
+
+def test_a_beurer_says_its_pulse_the_other_way_round() -> None:
+    """By the standard's layout user 1's pulse of 65 would be 2,560,000."""
+    payload = bytes.fromhex("56 6a 00 47 00 00 00 ea 07 08 0b 12 1f 00 00 41 01 00 00")
+    packet = Packet(sig(0x2A35), payload)
+
+    (seen,) = DRIVER.decode(packet)
+
+    assert isinstance(seen, Observation)
+    assert [value.number for value in seen.values] == [106, 71, 65]
+    assert (seen.slot, seen.status) == (1, ())

@@ -382,3 +382,44 @@ async def test_a_refused_control_point_is_told() -> None:
 
     assert isinstance(found.error, Refused)
     assert (found.error.code, found.events) == (5, [])
+
+
+class _AllNotes(GlucoseMeter):
+    """Sends a context with every field, by hand from the specification's table."""
+
+    def write(self, uuid: UUID, payload: bytes) -> Iterator[Action]:
+        for action in super().write(uuid, payload):
+            if isinstance(action, Send) and action.uuid == sig(0x2A34):
+                number = action.payload[1:3]
+                notes = "00 01 2d d0 02 51 84 03 50 01 0a b0 41 f0"
+                yield Send(action.uuid, b"\xdf" + number + bytes.fromhex(notes))
+            else:
+                yield action
+
+
+async def test_every_note_of_a_context_is_told_with_its_unit() -> None:
+    """df: all but the litre flag, so medication is in kg."""
+    found = await visit(DRIVER, SimGattLink(_AllNotes([replace(TEN[0], meal=1)])))
+
+    assert dict(found.of(Observation)[-1].context) == {
+        "sample": "undetermined_plasma",
+        "location": "not_available",
+        "carbohydrate": "breakfast",
+        "carbohydrate-kg": "0.045",
+        "meal": "postprandial",
+        "tester": "self",
+        "health": "no_health_issues",
+        "exercise-s": "900",
+        "exercise-percent": "80",
+        "medication": "rapid_acting_insulin",
+        "medication-kg": "0.00010",
+        "hba1c-percent": "6.5",
+    }
+
+
+async def test_a_ketone_test_is_never_a_glucose() -> None:
+    """i-SENS marks one by meal 6; 1.5 mmol/L would read as 15 mg/dL."""
+    found = await visit(DRIVER, SimGattLink(GlucoseMeter([replace(TEN[0], meal=6)])))
+
+    (value,) = found.of(Observation)[-1].values
+    assert (value.number, value.state) == (None, State.NO_VALUE)

@@ -7,11 +7,14 @@ from uuid import UUID
 import pytest
 
 from drivers.gatt_blood_pressure import DRIVER as CUFF
+from drivers.gatt_glucose import DRIVER as METER
 from drivers.sdk import (
     DateTime,
     DeviceClock,
+    GattDriver,
     Identity,
     LinkLost,
+    NoReply,
     Observation,
     Packet,
     Refused,
@@ -114,3 +117,10 @@ async def test_a_known_cuff_is_enabled_first_and_its_clock_is_read() -> None:
     assert isinstance(events[0], DeviceClock)
     assert isinstance(events[1], Observation)
     assert len(events) == 2
+
+
+@pytest.mark.parametrize("driver", [CUFF, METER], ids=lambda driver: driver.id)
+async def test_a_device_of_another_kind_is_told_as_such(driver: GattDriver) -> None:
+    """An empty answer would look like an empty memory."""
+    with pytest.raises(NoReply, match=r"has no"):
+        [event async for event in driver.visit(Link({}), None)]

@@ -465,3 +465,11 @@ def test_a_count_in_place_of_records_is_refused() -> None:
     download.end(Response(1, _OPERATOR))
     with pytest.raises(Incomplete, match="answers with a count, 2, instead of records"):
         download.end(Count(2))
+
+
+def test_a_busy_meter_is_told_where_it_was_asked_for_what_is_new() -> None:
+    download = Download(3)
+    download.record(9)
+    download.end(Response(1, 1))
+    with pytest.raises(Incomplete, match="server busy"):
+        download.end(Response(4, 10))

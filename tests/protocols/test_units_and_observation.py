@@ -239,3 +239,31 @@ def test_packed_clocks_are_ordered_as_the_clocks_are(
     first, second = DateTime(*a), DateTime(*b)
     assert (packed_time(first) < packed_time(second)) is (a < b)
     assert (packed_time(first) == packed_time(second)) is (a == b)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"values": ()}, "glucose needs values"),
+        ({"values": (GLUCOSE, GLUCOSE)}, "each of another quantity"),
+        ({"kind": Kind.KETONE}, "glucose is not what ketone has"),
+        ({"context": (("meal", "a"), ("meal", "b"))}, "a name stands twice"),
+        (
+            {"context": (("sample", "control_solution"),)},
+            "of control solution is no person's",
+        ),
+    ],
+)
+def test_what_contradicts_itself_is_no_observation(
+    changes: dict[str, object], problem: str
+) -> None:
+    """A value under the wrong kind would be used for what it is not."""
+    with pytest.raises(ValueError, match=problem):
+        _with(**changes)
+
+
+def test_what_no_wire_carries_is_no_value() -> None:
+    with pytest.raises(ValueError, match="negative zero"):
+        replace(GLUCOSE, number=Decimal("-0.0"))
+    with pytest.raises(ValueError, match="UNKNOWN does not go with"):
+        replace(READING, utc_ms=1, time_method=TimeMethod.UNKNOWN)

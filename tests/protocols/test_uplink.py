@@ -848,3 +848,33 @@ def test_the_golden_batch_is_right_by_the_cddl_itself() -> None:
         assert not follows_batch_rules(wrong)
         with pytest.raises(pycddl.ValidationError):
             schema.validate_cbor(cbor2.dumps(wrong))
+
+
+def test_a_small_message_does_not_unfold_to_a_large_one() -> None:
+    """43 kB of one constant column would write 333 MB at the gateway."""
+    raw = tuple(bytes([at]) * 4096 for at in range(8))
+    same = replace(FIRST, observation=replace(FIRST.observation, raw=raw))
+    message = Batch("s-1", 1, 0, (same,) * 40).encode()
+    assert len(message) < 40_000
+
+    with pytest.raises(DecodeError, match="'raw' would fill over 1048576 bytes"):
+        batch.decode(message)
+
+
+@pytest.mark.parametrize(
+    "number", [1 << 64, 1 << 20_000, -(1 << 63) - 1], ids=["65", "20001", "-65"]
+)
+def test_numbers_beyond_64_bits_are_refused_and_not_printed(number: int) -> None:
+    """Printing one stopped the gateway's ingest."""
+    for content in ({0: number, 1: 0, 2: b""}, {0: 1, 1: 0, 2: cbor2.dumps(number)}):
+        with pytest.raises(DecodeError, match="holds what no message of ours holds"):
+            batch.decode(cbor2.dumps(content, canonical=True))
+
+
+def test_a_protection_that_is_not_spoken_yet_is_refused_by_name() -> None:
+    """What was sealed for a newer gateway must be kept, and not misread."""
+    sealed = cbor2.dumps({0: 1, 1: 2, 2: b"\x00"}, canonical=True)
+
+    with pytest.raises(DecodeError, match="'protection' is 2") as caught:
+        batch.decode(sealed)
+    assert caught.value.fault == Fault.UNSUPPORTED_VERSION

@@ -223,3 +223,12 @@ def test_an_error_as_an_object_names_field_offset_and_bytes() -> None:
         "problem": "is 101, above 100 percent",
         "bytes": "65",
     }
+
+
+def test_a_value_that_is_none_has_no_shift_to_another_unit() -> None:
+    payload = bytes.fromhex("02 05 00 e8 07 06 0f 0a 1e 00 ff 07 11")
+
+    shown = kinds.show("gatt.glucose_measurement", payload, {})
+
+    assert shown["concentration"] == "NaN"
+    assert "mg_per_dl" not in shown
