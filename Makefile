@@ -32,7 +32,7 @@ docs: .venv/.installed ## Write the generated pages of docs/reference anew.
 	$(BIN)/python scripts/reference.py
 
 clean: ## Remove the environment and the demo's state.
-	rm -rf .venv data
+	rm -rf .venv data/demo
 
 .venv/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

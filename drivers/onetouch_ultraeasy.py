@@ -175,5 +175,4 @@ DRIVER = SerialDriver(
     observes=(Kind.GLUCOSE,),
     baud=9600,
     session=_session,
-    usb=((0x067B, 0x2303),),
 )

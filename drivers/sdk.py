@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
 from uuid import UUID
 
 from protocols.errors import DecodeError
@@ -31,7 +30,6 @@ __all__ = [
     "DateTime",
     "DecodeError",
     "DeviceClock",
-    "Driver",
     "Event",
     "GattDriver",
     "GattLink",
@@ -99,22 +97,6 @@ class Undecoded:
 
 
 Event = Identity | DeviceClock | Observation | Checkpoint | Undecoded
-
-
-class Driver(Protocol):
-    """What the agent asks of any driver."""
-
-    @property
-    def id(self) -> str:
-        """The driver's name, that of its entry point."""
-
-    @property
-    def version(self) -> str:
-        """Its version; a reading tells by which one it was read."""
-
-    @property
-    def observes(self) -> tuple[Kind, ...]:
-        """The kinds of observation that it yields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +188,6 @@ class SerialDriver:
         observes: The kinds of observation that it yields.
         baud: The speed of its port; 8 data bits, no parity, 1 stop bit.
         session: Takes the link, and the last checkpoint's mark or None.
-        usb: USB vendor and product ids of its cables.
     """
 
     id: str
@@ -214,7 +195,6 @@ class SerialDriver:
     observes: tuple[Kind, ...]
     baud: int
     session: Callable[[SerialLink, int | None], AsyncGenerator[Event, None]]
-    usb: tuple[tuple[int, int], ...] = ()
 
     def visit(self, link: SerialLink, mark: int | None) -> AsyncGenerator[Event, None]:
         """Yield what one visit to the device brings.

@@ -45,6 +45,7 @@ async def run(config: Config, folder: Path) -> None:
         station = Station(config, outbox, Health(folder))
         if any(isinstance(driver, GattDriver) for _, driver in drivers):
             station.radio = await held.enter_async_context(open_radio())
+            await station.radio.hang_up([d.peer.upper() for d in config.device])
         station.health.save()
         uplink = Uplink(config, outbox, station.health, station.captured)
         main = asyncio.ensure_future(_tasks(station, uplink, drivers))

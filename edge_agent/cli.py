@@ -23,7 +23,7 @@ _GROUP = "vitalwire.commands"
 class _Commands(click.Group):
     """Finds the commands of other packages by entry point, when they are asked for.
 
-    Our own errors become one line on stderr and exit status 1, here alone.
+    Errors that any command may meet become one line on stderr and exit status 1.
     """
 
     def invoke(self, ctx: click.Context) -> object:

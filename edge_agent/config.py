@@ -12,6 +12,8 @@ from protocols import config
 from protocols.config import ConfigError
 from protocols.uplink.topics import check_id
 
+_ADDRESS = re.compile(r"([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
+
 
 class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The MQTT broker.
@@ -104,6 +106,10 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: {error}") from error
     for device in found.device:
         _check(device, path)
+    peers = [device.peer.upper() for device in found.device]
+    for peer in peers:
+        if peers.count(peer) > 1:
+            raise ConfigError(f"{path}: {peer} stands there twice")
     return found
 
 
@@ -115,6 +121,8 @@ def is_passkey(text: str) -> bool:
 def _check(device: Device, path: Path) -> None:
     if (device.address is None) is (device.port is None):
         raise ConfigError(f"{path}: {device.driver} needs either an address or a port")
+    if device.address is not None and not _ADDRESS.fullmatch(device.address):
+        raise ConfigError(f"{path}: {device.address!r} is not of the form C0:5A:11:…")
     if not (isfinite(device.every_s) and device.every_s > 0):
         raise ConfigError(f"{path}: every_s of {device.peer} is not above 0")
     if device.passkey is not None and not is_passkey(device.passkey):

@@ -143,10 +143,13 @@ def compare(held: list[Fact], stored: list[Fact], names: dict[str, str]) -> list
     Args:
         held: All readings in the devices.
         stored: All readings at the gateway.
-        names: The devices' names by serial number.
+        names: The devices' names by serial number; what is stored of any other
+            has a row of its own.
     """
     rows = []
-    for serial, name in names.items():
+    others = {fact[0] for fact in stored} - names.keys()
+    strange = {serial: f"unknown {serial}" for serial in sorted(others)}
+    for serial, name in {**names, **strange}.items():
         inside = Counter(fact for fact in held if fact[0] == serial)
         outside = Counter(fact for fact in stored if fact[0] == serial)
         rows.append(
@@ -292,6 +295,7 @@ def _wait(
 
     What an earlier run has stored says nothing of this one.
     """
+    *_, agent = parts
     deadline = monotonic() + _STORED_S
     truth = _truth()
     done = 0
@@ -299,11 +303,16 @@ def _wait(
         while done < len(devices) and monotonic() < deadline:
             _check_running(parts)
             sleep(0.2)
-            before, done = done, _visited(memory, parts[-1].process.pid)
+            before, done = done, _visited(memory, agent.process.pid)
             bar.update(done - before)
     while _waiting(memory) and monotonic() < deadline:
         _check_running(parts)
         sleep(0.2)
+    if done < len(devices) or _waiting(memory):
+        raise DemoFailed(
+            f"not all was read and stored in {_STORED_S:g} s; see the logs in "
+            f"{memory.parent / 'logs'}"
+        )
     names = {device["serial"]: device["name"] for device in devices}
     return compare(truth, _stored(page), names)
 

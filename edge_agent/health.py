@@ -1,10 +1,13 @@
 """What the agent last did, for ``vitalwire agent status``: counters, no readings."""
 
 import json
+import logging
 import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import time
+
+_log = logging.getLogger(__name__)
 
 _FILE = "status.json"
 
@@ -57,13 +60,16 @@ class Health:
     devices: dict[str, DeviceHealth] = field(default_factory=dict)
 
     def save(self) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file, whole or not at all; it is no reason to stop."""
         facts = asdict(self)
         del facts["folder"]
         path = self.folder / _FILE
         part = path.with_suffix(".part")
-        part.write_text(json.dumps(facts, indent=1))
-        part.replace(path)
+        try:
+            part.write_text(json.dumps(facts, indent=1))
+            part.replace(path)
+        except OSError as error:
+            _log.warning("status.unwritten: %s", error)
 
 
 def read(folder: Path) -> dict[str, object] | None:

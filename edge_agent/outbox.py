@@ -349,16 +349,12 @@ class Outbox:
             with self._mutex, self._db:
                 yield
         except apsw.Error as error:
-            raise OutboxError(f"can't write to the outbox: {error}") from error
+            # SQLite rolls a full disk back by itself; what came first is the reason.
+            first = error.__context__
+            reason = first if isinstance(first, apsw.Error) else error
+            raise OutboxError(f"can't write to the outbox: {reason}") from error
 
     def _insert(self, peer: str, reading: Reading) -> bool:
-        facts = cbor2.dumps([list(key(reading)), fingerprint(reading)])
-        self._db.execute(
-            "INSERT OR IGNORE INTO seen VALUES (?, ?)",
-            (reading.device.id, blake2b(facts, digest_size=16).digest()),
-        )
-        if not self._db.changes():
-            return False
         try:
             record = Batch(_RECORD_STATION, 1, 0, (reading,)).encode()
             batch.decode(record)  # what can't be sent must not stand before all others
@@ -368,6 +364,13 @@ class Outbox:
                 (peer, reading.driver, "observation", raw, str(error)),
                 reading.captured_ms,
             )
+            return False
+        facts = cbor2.dumps([list(key(reading)), fingerprint(reading)])
+        self._db.execute(
+            "INSERT OR IGNORE INTO seen VALUES (?, ?)",
+            (reading.device.id, blake2b(facts, digest_size=16).digest()),
+        )
+        if not self._db.changes():
             return False
         self._db.execute(
             "INSERT INTO reading (captured_ms, record) VALUES (?, ?)",
@@ -392,8 +395,11 @@ class Outbox:
         )
 
     def _one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:  # noqa: ANN401
-        with self._mutex:
-            return self._db.execute(sql, values).fetchone()
+        try:
+            with self._mutex:
+                return self._db.execute(sql, values).fetchone()
+        except apsw.Error as error:
+            raise OutboxError(f"can't read the outbox: {error}") from error
 
     def _migrate(self, path: Path, *, read_only: bool) -> None:
         version = self._db.pragma("user_version")

@@ -32,6 +32,8 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # click ends in silence, as the reader has gone
         except (ConfigError, OSError) as error:
             raise click.ClickException(str(error)) from error
 

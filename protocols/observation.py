@@ -234,11 +234,11 @@ class Reading:
         time_bound_ms: By how much ``utc_ms`` may be wrong, in ms; None is unknown.
         link: How secure the link to the device was.
         quality: What the filters noticed.
-        generation: Which filling of the device's memory it stems from; counts
-            up when the device is known to have started its numbers anew.
+        generation: Which filling of the device's memory it stems from; nobody
+            counts it yet, so it is 0.
         arrival: A number that the station drew for it, only where the device
             gives nothing that could tell it from another; else None.
-        person: Whose it is, an opaque name; None is nobody's yet.
+        person: Whose it is, an opaque name; nobody attributes yet, so it is None.
         evidence: Why it is theirs, as name and value.
 
     Raises:

@@ -7,7 +7,7 @@ of an encrypted value would start it too, and may hang.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from uuid import UUID
 
@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 _SCAN_SLICE_S = 5.0
 _CONNECT_S = 30.0
+_STOP_S = 2.0
 _NOT_PERMITTED = "org.bluez.Error.NotPermitted"
 _INSUFFICIENT_AUTHENTICATION = 0x05
 _NO_RADIO = "no Bluetooth ({}); is bluetoothd running? see 'systemctl status bluetooth'"
@@ -148,6 +149,17 @@ async def _errors(uuid: UUID) -> AsyncIterator[None]:
         raise LinkLost(str(error)) from error
 
 
+async def _finish(pump: "asyncio.Future[None]") -> None:
+    """Let a pump hand out what came; not for ever, if the agent is to stop."""
+    task = asyncio.current_task()
+    stopping = task is not None and task.cancelling() > 0
+    try:
+        async with asyncio.timeout(_STOP_S if stopping else None):
+            await pump
+    except TimeoutError:
+        _log.error("journal.lost: packets of a device could not be written down")
+
+
 class Radio:
     """The station's one Bluetooth radio, shared by the tasks of its devices."""
 
@@ -155,7 +167,19 @@ class Radio:
         self._agent = agent
         self._busy = asyncio.Lock()
         self._awaited: dict[str, asyncio.Future[BLEDevice]] = {}
+        self._authenticated: set[str] = set()  # since the agent started
         self._wanted = asyncio.Event()
+
+    async def hang_up(self, addresses: Container[str]) -> None:
+        """Drop the links that BlueZ keeps of an agent that was killed.
+
+        A device that is connected does not advertise, so it would never be seen.
+        """
+        try:
+            async with asyncio.timeout(_SCAN_SLICE_S):
+                await self._agent.hang_up(addresses)
+        except (DBusError, EOFError, OSError, TimeoutError) as error:
+            _log.warning("radio.hang_up failed: %s", error)
 
     async def scan(self) -> None:
         """Look for the devices that are awaited, for ever."""
@@ -234,7 +258,10 @@ class Radio:
                 raise LinkLost(f"can't connect: {error}{hint}") from error
             finally:
                 self._agent.refuse(address)
-        by_passkey = address in self._agent.authenticated
+        if address in self._agent.asked:
+            self._authenticated.add(address)
+        # A bond from before the agent started may have been made without a passkey.
+        by_passkey = address in self._authenticated
         security = LinkSecurity.AUTHENTICATED if by_passkey else LinkSecurity.ENCRYPTED
         link = BleLink(client, coming, security, journal)
         pump = asyncio.ensure_future(link.pump())
@@ -244,7 +271,7 @@ class Radio:
             with suppress(BleakError, DBusError, EOFError, OSError):
                 await client.disconnect()
             coming.put_nowait(None)
-            await pump
+            await _finish(pump)
 
     async def _scan_slice(self) -> None:
         found = asyncio.Event()
@@ -255,11 +282,7 @@ class Radio:
                 awaited.set_result(device)
                 found.set()
 
-        async with self._busy:
-            # BlueZ keeps the links of an agent that was killed, and a device that
-            # is connected does not advertise.
-            await self._agent.hang_up(self._awaited)
-            async with BleakScanner(look):
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_SCAN_SLICE_S):
-                        await found.wait()
+        async with self._busy, BleakScanner(look):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_SCAN_SLICE_S):
+                    await found.wait()

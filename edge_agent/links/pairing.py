@@ -23,18 +23,19 @@ class PairingAgent(ServiceInterface):
     """Answers BlueZ for the devices expected to pair.
 
     Attributes:
-        authenticated: Addresses that paired by passkey since the agent started.
+        asked: Addresses that asked for their passkey since they are expected.
     """
 
     def __init__(self, bus: MessageBus) -> None:
         super().__init__("org.bluez.Agent1")
         self._bus = bus
         self._expected: dict[str, str | None] = {}
-        self.authenticated: set[str] = set()
+        self.asked: set[str] = set()
 
     def expect(self, address: str, passkey: str | None) -> None:
         """Let the device at ``address`` pair, by ``passkey`` if it has one."""
         self._expected[address.upper()] = passkey
+        self.asked.discard(address.upper())
 
     def refuse(self, address: str) -> None:
         """Let the device at ``address`` pair no more."""
@@ -60,7 +61,7 @@ class PairingAgent(ServiceInterface):
         passkey = self._expected.get(address)
         if passkey is None:
             raise DBusError(_REJECTED, f"no passkey is configured for {address}")
-        self.authenticated.add(address)
+        self.asked.add(address)
         return int(passkey)
 
     @method("RequestConfirmation")

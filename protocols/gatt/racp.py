@@ -26,6 +26,7 @@ from protocols.kinds import PayloadKind, Shown
 
 RECORD_ACCESS_CONTROL_POINT: UUID = sig(0x2A52)
 
+_ATTEMPTS = 3  # to get records that did not arrive
 PROCEDURE_TIMEOUT_S = 30.0  # Glucose Profile 1.0.1, §5.5: from the last record
 _FILTER_TIME = 2
 
@@ -135,6 +136,7 @@ class Response:
 
 _NOTHING_STORED = Response(_REPORT, Value.NO_RECORDS_FOUND)
 _SENT = Response(_REPORT, Value.SUCCESS)
+_FILTER_UNKNOWN = tuple(Response(_REPORT, value) for value in _NO_FILTER)
 
 
 class Incomplete(Exception):
@@ -173,7 +175,6 @@ class Download:
         since: The sequence number up to which all is known; None is nothing.
         stamp: What `record` was told of that number. A device that holds
             another record under it was reset, and is read as a whole.
-        attempts: How often to ask for records that did not arrive.
 
     Attributes:
         request: What to send next; None when all is here.
@@ -182,11 +183,10 @@ class Download:
         is_last_attempt: Records that do not come now are given up.
     """
 
-    def __init__(self, since: int | None, stamp: int = 0, *, attempts: int = 3) -> None:
+    def __init__(self, since: int | None, stamp: int = 0) -> None:
         self.mark = since
         self.is_last_attempt = False
         self._since, self._stamp = since, stamp
-        self._attempts = attempts
         self._stamps: dict[int, int] = {}
         self._last: int | None = None
         self._steps = self._run(since)
@@ -253,10 +253,13 @@ class Download:
             return
         if since is None:
             yield from self._find_start()
-        for attempt in range(self._attempts):
-            self.is_last_attempt = attempt == self._attempts - 1
+        for attempt in range(_ATTEMPTS):
+            self.is_last_attempt = attempt == _ATTEMPTS - 1
             resumed = self.mark if attempt > 0 and not self.is_last_attempt else None
             end = yield _report(since if resumed is None else resumed)
+            if since is not None and end in _FILTER_UNKNOWN:
+                since = None  # it counts behind a number, and reports only all
+                continue
             _refuse(end)
             # Counted anew, lest a result stored meanwhile stands for a lost one.
             expected, since = yield from self._count(since)
@@ -266,7 +269,7 @@ class Download:
                 return
         raise Incomplete(
             f"the device counts {expected} records, {len(here)} came in "
-            f"{self._attempts} attempts"
+            f"{_ATTEMPTS} attempts"
         )
 
     def _count(
@@ -292,7 +295,7 @@ class Download:
         self,
     ) -> Generator[Request, Count | Response, Count | Response]:
         """Ask for the newest record, again if it does not come."""
-        for _ in range(self._attempts):
+        for _ in range(_ATTEMPTS):
             end = yield Request(_REPORT, Operator.LAST_RECORD)
             if self._last is not None or end != _SENT:
                 break  # a notification may get lost, an answer does not

@@ -91,7 +91,7 @@ def strict_loads(what: str, data: bytes) -> object:
         )  # fmt: skip
     except cbor2.CBORDecodeError as error:
         raise _error(what, "CBOR", f"is damaged: {error}") from error
-    if not _is_plain(value):
+    if not _is_plain(value, len(data)):
         raise _error(what, "CBOR", "holds what no message of ours holds")
     again = cbor2.dumps(value, canonical=True)
     if again != data:
@@ -99,17 +99,30 @@ def strict_loads(what: str, data: bytes) -> object:
     return value
 
 
-def _is_plain(value: object, depth: int = _MAX_DEPTH) -> bool:
-    """Whether only maps, arrays, texts, bytes, small integers, bools and null occur."""
-    if isinstance(value, dict):
-        # true and 1.0 are equal to 1 here, and are not 1 on the wire.
-        keys = all(type(key) in (int, str) for key in value)
-        return keys and _is_plain([*value, *value.values()], depth)
-    if isinstance(value, list):  # one that holds itself has no end
-        return depth > 0 and all(_is_plain(item, depth - 1) for item in value)
-    if type(value) is int:
-        return value in _INTEGERS
-    return value is None or isinstance(value, str | bytes | bool)
+def _is_plain(value: object, most: int) -> bool:
+    """Whether only maps, arrays, texts, bytes, small integers, bools and null occur.
+
+    A plain message has no more items than bytes; one with references to itself
+    may unfold without an end.
+    """
+    waiting = [value]
+    for _ in range(most):
+        if not waiting:
+            return True
+        item = waiting.pop()
+        if isinstance(item, dict):
+            # true and 1.0 are equal to 1 here, and are not 1 on the wire.
+            if not all(type(key) in (int, str) for key in item):
+                return False
+            waiting += [*item, *item.values()]
+        elif isinstance(item, list):
+            waiting += item
+        elif type(item) is int:
+            if item not in _INTEGERS:
+                return False
+        elif not (item is None or isinstance(item, str | bytes | bool)):
+            return False
+    return not waiting
 
 
 def _error(

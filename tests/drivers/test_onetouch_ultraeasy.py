@@ -230,19 +230,40 @@ class _Swapped:
         yield from self._meters[self._left < 0].feed(data)
 
 
-@pytest.mark.parametrize("after", range(10, 30))
+MANY = [
+    UltraEasyRecord(START + timedelta(minutes=n), Decimal(100 + n)) for n in range(70)
+]
+
+
+async def test_more_than_a_block_comes_once_each() -> None:
+    found = await visit(DRIVER, SimSerialLink(UltraEasy(MANY)))
+
+    assert found.of(Observation) == [told(record) for record in MANY[::-1]]
+
+
+@pytest.mark.parametrize("size", [1100, 1400])
+async def test_a_cable_pulled_in_the_second_block_keeps_the_first(size: int) -> None:
+    """What was yielded stays, and no mark stands over what was not."""
+    found = await visit(DRIVER, SimSerialLink(UltraEasy(MANY), lost_after=size))
+
+    assert isinstance(found.error, LinkLost)
+    assert found.of(Observation) == [told(record) for record in MANY[: -32 - 1 : -1]]
+    assert found.of(Checkpoint) == []
+
+
+@pytest.mark.parametrize("after", [*range(10, 30), *range(60, 170, 5)])
 async def test_a_swapped_meters_readings_are_never_the_first_ones(after: int) -> None:
     """Nobody may get another person's readings; a record does not say whose it is."""
-    mine = UltraEasy(RECORDS, serial="MINE00001")
+    mine = UltraEasy(MANY, serial="MINE00001")
     yours = UltraEasy(
-        [replace(one, mg_per_dl=Decimal(333)) for one in RECORDS], serial="YOURS0001"
+        [replace(one, mg_per_dl=Decimal(333)) for one in MANY], serial="YOURS0001"
     )
 
     found = await visit(DRIVER, SimSerialLink(_Swapped(mine, yours, after)))
 
     values = {seen.values[0].number for seen in found.of(Observation)}
     assert Decimal(333) not in values
-    assert found.error is not None or values == {one.mg_per_dl for one in RECORDS}
+    assert found.error is not None or values == {one.mg_per_dl for one in MANY}
 
 
 async def test_a_mark_that_the_meter_has_forgotten_stops_nothing() -> None:

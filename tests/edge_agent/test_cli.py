@@ -353,8 +353,9 @@ def test_status_of_a_broken_memory_is_one_line(
             "p: the driver gatt-glucose needs an address",
         ),
         (
-            'station = "s"\n[[device]]\ndriver = "onetouch-ultraeasy"\naddress = "p"',
-            "p: the driver onetouch-ultraeasy needs a port",
+            'station = "s"\n[[device]]\ndriver = "onetouch-ultraeasy"\n'
+            'address = "C0:00:00:00:00:01"',
+            "C0:00:00:00:00:01: the driver onetouch-ultraeasy needs a port",
         ),
         (
             'station = "s"\n[broker]\nusername = "u"\npassword_file = "/none"',

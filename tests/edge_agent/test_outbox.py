@@ -107,10 +107,13 @@ def test_a_failed_capture_leaves_neither_readings_nor_cursor(
     """The cursor in a transaction of its own would step over what was not written."""
     outbox.capture(PEER, [reading(1)], mark=(METER.id, "test", 1))
     outbox.journal(PEER, "test", [("source", b"\x00\x00\x00\x02")], 5)
-    bad = replace(reading(3), observation=replace(reading(3).observation, sequence=None, device_time=None))  # fmt: skip  # noqa: E501
+    outbox._db.execute(
+        "CREATE TEMP TRIGGER refuse BEFORE UPDATE ON cursor "
+        "BEGIN SELECT RAISE(ABORT, 'the cursor fails'); END"
+    )
 
-    with pytest.raises(ValueError, match="needs an arrival number"):
-        outbox.capture(PEER, [reading(2), bad], mark=(METER.id, "test", 3))
+    with pytest.raises(OutboxError, match="the cursor fails"):
+        outbox.capture(PEER, [reading(2)], mark=(METER.id, "test", 3))
 
     assert stored(path) == [reading(1)]
     assert outbox.mark(METER.id, "test") == 1
@@ -481,3 +484,15 @@ def test_an_unfit_reading_is_kept_apart_and_stops_no_other(outbox: Outbox) -> No
     outbox.capture(PEER, [replace(bad, observation=seen), good])
 
     assert (outbox.counts().waiting, outbox.counts().undecoded) == (1, 1)
+
+
+def test_a_full_memory_is_told_before_a_cuff_is_asked(outbox: Outbox) -> None:
+    """A cuff that is connected to on a full disk gives all it has to nobody."""
+    pages = outbox._db.pragma("page_count")
+    outbox._db.pragma("max_page_count", pages)
+
+    with pytest.raises(OutboxError, match="full"):
+        outbox.check_room()
+    outbox._db.pragma("max_page_count", pages + 100)
+    outbox.check_room()
+    assert outbox.counts().journaled == 0

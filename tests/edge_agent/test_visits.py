@@ -375,3 +375,26 @@ def test_a_damaged_health_file_is_as_if_there_was_none(
 )
 def test_a_process_that_is_gone_is_not_running(pid: object, *, there: bool) -> None:
     assert health.is_running(pid) is there
+
+
+def test_packets_that_cannot_be_journaled_wait_for_room(station: Station) -> None:
+    """A cuff tells them once: a full disk must not lose them."""
+    station.health.devices[PEER] = DeviceHealth("gatt-blood-pressure")
+    capture = Capture(station, PEER, gatt_blood_pressure.DRIVER)
+    packet = Packet(sig(0x2A35), bytes.fromhex("00 78 00 50 00 5d 00"))
+    db = station.outbox._db
+
+    async def fill_and_free() -> int:
+        size = db.pragma("page_count")
+        db.pragma("max_page_count", size)
+        big = [Packet(packet.uuid, packet.payload * 20_000)]
+        writing = asyncio.ensure_future(capture.journal(big))
+        await asyncio.sleep(0.3)
+        held = station.outbox.counts().journaled
+        db.pragma("max_page_count", size + 1_000)
+        async with asyncio.timeout(10):
+            await writing
+        return held
+
+    assert asyncio.run(fill_and_free()) == 0
+    assert station.outbox.counts().journaled == 1
