@@ -353,8 +353,10 @@ def test_status_of_a_broken_memory_is_one_line(
             "p: the driver gatt-glucose needs an address",
         ),
         (
-            'station = "s"\n[[device]]\ndriver = "onetouch-ultraeasy"\n'
-            'address = "C0:00:00:00:00:01"',
+            (
+                'station = "s"\n[[device]]\ndriver = "onetouch-ultraeasy"\n'
+                'address = "C0:00:00:00:00:01"'
+            ),
             "C0:00:00:00:00:01: the driver onetouch-ultraeasy needs a port",
         ),
         (
