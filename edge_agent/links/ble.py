@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from itertools import count
 from uuid import UUID
 
 from bleak import BleakClient, BleakScanner
@@ -25,6 +26,7 @@ from protocols.observation import LinkSecurity
 _log = logging.getLogger(__name__)
 
 _SCAN_SLICE_S = 5.0
+_SLICES_PER_HANG_UP = 6  # a connection that an agent left may be made after it died
 _CONNECT_S = 30.0
 _STOP_S = 2.0
 _NOT_PERMITTED = "org.bluez.Error.NotPermitted"
@@ -183,10 +185,12 @@ class Radio:
 
     async def scan(self) -> None:
         """Look for the devices that are awaited, for ever."""
-        while True:
+        for slices in count(1):
             if not self._awaited:
                 self._wanted.clear()
                 await self._wanted.wait()
+            if slices % _SLICES_PER_HANG_UP == 0:
+                await self.hang_up(self._awaited)
             try:
                 await self._scan_slice()
             except (BleakError, DBusError, OSError) as error:
