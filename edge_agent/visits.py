@@ -47,6 +47,8 @@ from protocols.observation import (
 
 _log = logging.getLogger(__name__)
 
+_Start = Callable[[int | None], AsyncGenerator[Event, None]]
+
 _FULL = 64  # observations that are written down together
 _ROOM_S = 1.0
 _UNSET_YEAR = 2005  # clocks that lost their battery start before it
@@ -120,7 +122,7 @@ async def visit(
     capture = Capture(station, device.peer, driver)
     await capture.recover()
     async with AsyncExitStack() as held:
-        start: Callable[[int | None], AsyncGenerator[Event, None]]
+        start: _Start
         if isinstance(driver, GattDriver):
             if driver.once_only:
                 await asyncio.to_thread(station.outbox.check_room)
@@ -133,9 +135,7 @@ async def visit(
             capture.security = LinkSecurity.WIRED
         station.health.devices[device.peer].state = "visiting"
         station.health.save()
-        mark = capture.mark
-        while not await capture.take(start(mark), mark):
-            mark = capture.mark  # another device hangs there than last time
+        await capture.hear(start)
     await capture.recover()
 
 
@@ -217,7 +217,15 @@ class Capture:
                 await self._note_down(event)
         await self._write()
 
-    async def take(self, events: AsyncGenerator[Event, None], mark: int | None) -> bool:
+    async def hear(self, start: _Start) -> None:
+        """Run a driver to its end, from where its device's last visit ended."""
+        mark = self.mark
+        while not await self._take(start(mark), mark):
+            mark = self.mark  # another device hangs there than last time
+
+    async def _take(
+        self, events: AsyncGenerator[Event, None], mark: int | None
+    ) -> bool:
         """Write down what a driver yields, at once when the device pauses.
 
         Returns:

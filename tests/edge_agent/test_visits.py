@@ -4,7 +4,7 @@ Capturing uses threads, so each test runs a loop of its own.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -14,10 +14,19 @@ from typing import Any
 import pytest
 
 from drivers import gatt_blood_pressure, gatt_glucose, onetouch_ultraeasy
-from drivers.sdk import GattDriver, LinkLost, Packet, SerialDriver
+from drivers.sdk import (
+    Checkpoint,
+    Event,
+    GattDriver,
+    Identity,
+    LinkLost,
+    Packet,
+    SerialDriver,
+)
 from edge_agent import health
 from edge_agent.config import Config, Device
 from edge_agent.health import DeviceHealth, Health
+from edge_agent.identity import device_of
 from edge_agent.outbox import Outbox
 from edge_agent.visits import Capture, Station, attend
 from firmware_sim.bench import GattBench, SerialBench
@@ -73,9 +82,7 @@ def read(
         else:
             link = SimSerialLink(device, **more)  # type: ignore[arg-type]
             start = partial(driver.visit, link)
-        mark = capture.mark
-        while not await capture.take(start(mark), mark):
-            mark = capture.mark
+        await capture.hear(start)
         await capture.recover()
         return link
 
@@ -283,7 +290,7 @@ def test_what_a_paused_device_said_is_written_while_it_pauses(
     async def run() -> None:
         capture = Capture(station, PEER, driver)
         taking = asyncio.ensure_future(
-            capture.take(driver.visit(SimGattLink(device), None), None)
+            capture.hear(partial(driver.visit, SimGattLink(device)))
         )
         await asyncio.wait_for(station.captured.wait(), 2)
         assert not taking.done()
@@ -398,3 +405,28 @@ def test_packets_that_cannot_be_journaled_wait_for_room(station: Station) -> Non
 
     assert asyncio.run(fill_and_free()) == 0
     assert station.outbox.counts().journaled == 1
+
+
+def test_a_driver_is_started_again_with_the_mark_of_the_device_that_is_there(
+    station: Station,
+) -> None:
+    """By another device's mark it would leave out what it has not been asked for."""
+    station.health.devices[PEER] = DeviceHealth("scripted")
+    given: list[int | None] = []
+
+    async def session(mark: int | None) -> AsyncGenerator[Event, None]:
+        given.append(mark)
+        yield Identity("Acme", "Meter", "SECOND-77")
+        yield Checkpoint(9)
+
+    one = device_of(Identity("Acme", "Meter", "FIRST-42"), PEER)
+    station.outbox.meet(PEER, one)
+    driver = SerialDriver("scripted", "1", (), 9600, lambda _link, mark: session(mark))
+    station.outbox.capture(PEER, [], mark=(one.id, "scripted", 500))
+
+    asyncio.run(Capture(station, PEER, driver).hear(session))
+
+    assert given == [500, None]
+    two = device_of(Identity("Acme", "Meter", "SECOND-77"), PEER)
+    assert station.outbox.mark(two.id, "scripted") == 9
+    assert station.outbox.mark(one.id, "scripted") == 500
