@@ -78,8 +78,7 @@ def true_time(
         now: The station's time, with its zone.
         zone: The zone in which the device's clock is read.
     """
-    raw = seen.device_time
-    facing = None if raw is None else raw.plus(seen.offset_min or 0)
+    facing = seen.user_facing_time
     shown = None if facing is None else facing.moment
     if shown is None or "time_fault" in seen.status:
         return TrueTime()

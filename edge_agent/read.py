@@ -66,8 +66,7 @@ async def _keep_nothing(_: list[Packet]) -> None:
 
 def show(seen: Observation) -> Shown:
     """Return an observation as an object."""
-    time = seen.device_time
-    facing = None if time is None else time.plus(seen.offset_min or 0)
+    time, facing = seen.device_time, seen.user_facing_time
     return {
         "kind": seen.kind.value,
         "values": [
@@ -93,9 +92,8 @@ def show(seen: Observation) -> Shown:
 
 def line(seen: Observation) -> str:
     """Return an observation as one line for people, by the time they were shown."""
-    time = seen.device_time
-    facing = None if time is None else time.plus(seen.offset_min or 0)
-    parts = [f"{facing or time or 'no time'!s:<20}", f"{seen.kind.value:<17}"]
+    time = seen.user_facing_time or seen.device_time
+    parts = [f"{time or 'no time'!s:<20}", f"{seen.kind.value:<17}"]
     for value in seen.values:
         found = canonical(value)
         if value.state != State.MEASURED or found is None:

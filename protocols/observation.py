@@ -169,6 +169,13 @@ class Observation:
         if sampled and self.kind != Kind.CONTROL_SOLUTION:
             raise ValueError(f"{self.kind} of control solution is no person's")
 
+    @property
+    def user_facing_time(self) -> DateTime | None:
+        """What the person saw on the device; None if that names no moment."""
+        if self.device_time is None:
+            return None
+        return self.device_time.plus(self.offset_min or 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Device:

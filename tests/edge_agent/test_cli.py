@@ -5,6 +5,8 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import click
@@ -15,7 +17,7 @@ from edge_agent import cli
 from edge_agent.outbox import Outbox
 from edge_agent.read import line, show
 from protocols.gatt.time import DateTime
-from protocols.observation import State
+from protocols.observation import Quantity, State, Unit, Value
 from tests.edge_agent.filling import PEER, reading
 from tests.protocols.test_uplink import FIRST, PRESSURE
 
@@ -429,3 +431,16 @@ def test_a_reading_is_shown_with_its_unit_or_its_reason() -> None:
     assert [value["state"] for value in values] == [
         State.MEASURED.name.lower(), "no_value", "above_range",
     ]  # fmt: skip
+
+
+def test_a_limit_beside_hi_is_never_printed_as_the_value() -> None:
+    """600 beside HI is where the meter ends, not what it measured."""
+    limit = Value(Quantity.GLUCOSE, Unit.MG_PER_DL, Decimal(600), State.ABOVE_RANGE)
+
+    (shown,) = show(replace(FIRST.observation, values=(limit,)))["values"]  # type: ignore[misc]
+
+    assert (shown["value"], shown["limit"], shown["state"]) == (
+        None,
+        Decimal(600),
+        "above_range",
+    )
