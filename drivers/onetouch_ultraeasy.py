@@ -4,7 +4,7 @@ Measures: glucose. The meter does not tell control solution from blood.
 Modes:    stored records, newest first; the meter never sends unasked.
 Clock:    seconds of local time; never set here.
 History:  rereadable, 500 records; nothing is ever erased here.
-Source:   protocols.serial.lifescan.
+Source:   protocols.vendor.lifescan_ultraeasy.
 Tested:   firmware_sim.ultraeasy; no hardware yet.
 """
 
@@ -31,8 +31,10 @@ from drivers.sdk import (
     Unit,
     Value,
 )
-from protocols.serial import lifescan
-from protocols.serial.lifescan import Damaged, Decoder, Frame, LinkControl
+from protocols.stream import Damaged
+from protocols.vendor import lifescan, lifescan_ultraeasy
+from protocols.vendor.lifescan import Frame
+from protocols.vendor.lifescan_ultraeasy import LinkControl
 
 _BLOCK = 32  # records between two looks at the serial number
 _KNOWN = 4
@@ -43,14 +45,20 @@ _ATTEMPTS = 6
 async def _session(link: SerialLink, mark: int | None) -> AsyncGenerator[Event, None]:
     meter = _Conversation(link)
     serial = await _serial_number(meter)
-    version = lifescan.read_version(await meter.ask(lifescan.ask_version()))
+    version = lifescan_ultraeasy.read_version(
+        await meter.ask(lifescan_ultraeasy.ask_version())
+    )
     yield Identity("LifeScan", "OneTouch UltraEasy", serial, version)
-    yield DeviceClock(lifescan.read_clock(await meter.ask(lifescan.ask_clock())))
-    count = lifescan.read_count(await meter.ask(lifescan.ask_count()))
+    yield DeviceClock(
+        lifescan_ultraeasy.read_clock(await meter.ask(lifescan_ultraeasy.ask_clock()))
+    )
+    count = lifescan_ultraeasy.read_count(
+        await meter.ask(lifescan_ultraeasy.ask_count())
+    )
     walked: list[bytes] = []
     found: list[Event] = []
     while len(walked) < count and not _ends_with(walked, mark):
-        walked.append(await meter.ask(lifescan.ask_record(len(walked))))
+        walked.append(await meter.ask(lifescan_ultraeasy.ask_record(len(walked))))
         found.append(_event(len(walked) - 1, walked[-1]))
         done = len(walked) == count or _ends_with(walked, mark)
         if done or len(found) >= _BLOCK:
@@ -65,7 +73,9 @@ async def _session(link: SerialLink, mark: int | None) -> AsyncGenerator[Event, 
 
 
 async def _serial_number(meter: "_Conversation") -> str:
-    return lifescan.read_serial_number(await meter.ask(lifescan.ask_serial_number()))
+    return lifescan_ultraeasy.read_serial_number(
+        await meter.ask(lifescan_ultraeasy.ask_serial_number())
+    )
 
 
 def _mark(newest: list[bytes]) -> int:
@@ -85,7 +95,7 @@ def _ends_with(walked: list[bytes], mark: int | None) -> bool:
 
 def _event(index: int, message: bytes) -> Event:
     try:
-        record = lifescan.read_record(message)
+        record = lifescan_ultraeasy.read_record(message)
     except DecodeError as error:
         return Undecoded(f"record {index}", message, str(error))
     return Observation(
@@ -96,7 +106,7 @@ def _event(index: int, message: bytes) -> Event:
     )
 
 
-def _value(record: lifescan.Record) -> Value:
+def _value(record: lifescan_ultraeasy.Record) -> Value:
     if record.mg_per_dl == 0:
         return Value(Quantity.GLUCOSE, Unit.MG_PER_DL, None, State.NO_VALUE)
     if record.mg_per_dl is not None:
@@ -113,7 +123,7 @@ class _Conversation:
 
     def __init__(self, link: SerialLink) -> None:
         self._link = link
-        self._decoder = Decoder()
+        self._decoder = lifescan.decoder()
         self._control = LinkControl()
         self._is_started = False
 

@@ -9,7 +9,7 @@ from protocols.medfloat import Number
 
 
 class Cursor:
-    """Reads fields in order, little-endian; none may be cut short.
+    """Reads fields in order, little-endian unless named so; none may be cut short.
 
     Leaving the ``with`` block checks that no bytes remain. A GATT value may
     grow fields behind those that we know: there `rest` takes what remains.
@@ -30,9 +30,8 @@ class Cursor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None and self._at < len(self._data):
-            left = len(self._data) - self._at
-            raise self.error("end", f"expected, {left} bytes left over")
+        if error is None and self.left:
+            raise self.error("end", f"expected, {self.left} bytes left over")
 
     def error(
         self,
@@ -56,13 +55,22 @@ class Cursor:
         self._at += size
         return chunk
 
+    @property
+    def left(self) -> int:
+        """How many bytes remain."""
+        return len(self._data) - self._at
+
     def rest(self) -> bytes:
         """Return all bytes that remain, which may be none."""
-        return self.take(len(self._data) - self._at, "rest")
+        return self.take(self.left, "rest")
 
     def u8(self, field: str) -> int:
         """Return the next byte."""
         return self.take(1, field)[0]
+
+    def s8(self, field: str) -> int:
+        """Return the next byte, two's complement."""
+        return int.from_bytes(self.take(1, field), "little", signed=True)
 
     def u16(self, field: str) -> int:
         """Return the next two bytes, unsigned."""
@@ -72,9 +80,25 @@ class Cursor:
         """Return the next two bytes, two's complement."""
         return int.from_bytes(self.take(2, field), "little", signed=True)
 
+    def u16_be(self, field: str) -> int:
+        """Return the next two bytes, unsigned, the high byte first."""
+        return int.from_bytes(self.take(2, field), "big")
+
+    def u24(self, field: str) -> int:
+        """Return the next three bytes, unsigned."""
+        return int.from_bytes(self.take(3, field), "little")
+
     def u32(self, field: str) -> int:
         """Return the next four bytes, unsigned."""
         return int.from_bytes(self.take(4, field), "little")
+
+    def u32_be(self, field: str) -> int:
+        """Return the next four bytes, unsigned, the high byte first."""
+        return int.from_bytes(self.take(4, field), "big")
+
+    def float32(self, field: str) -> Number:
+        """Return the next four bytes as a FLOAT."""
+        return medfloat.float32(self.u32(field))
 
     def sfloat(self, field: str) -> Number:
         """Return the next two bytes as an SFLOAT."""

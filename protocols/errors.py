@@ -9,13 +9,18 @@ class Fault(StrEnum):
     TRUNCATED = "truncated"
     BAD_LENGTH = "bad_length"
     BAD_CRC = "bad_crc"
+    BAD_CHECKSUM = "bad_checksum"
+    MISSING_CHECKSUM = "missing_checksum"
     BAD_HEADER = "bad_header"
     BAD_FIELD = "bad_field"
     BAD_FRAME = "bad_frame"
+    BAD_DATE = "bad_date"
+    EMPTY_SLOT = "empty_slot"
     OUT_OF_RANGE = "out_of_range"
     RESERVED_VALUE = "reserved_value"
     NOT_A_RESPONSE = "not_a_response"
     DEVICE_ERROR = "device_error"
+    UNSUPPORTED_FORMAT = "unsupported_format"
     UNSUPPORTED_VERSION = "unsupported_version"
 
 

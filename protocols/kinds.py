@@ -16,6 +16,7 @@ from protocols.errors import DecodeError
 Shown = dict[str, object]
 
 _MODULES = (
+    "protocols.crc",
     "protocols.gatt.battery",
     "protocols.gatt.blood_pressure",
     "protocols.gatt.device_information",
@@ -23,7 +24,7 @@ _MODULES = (
     "protocols.gatt.racp",
     "protocols.gatt.time",
     "protocols.ieee11073",
-    "protocols.serial.lifescan",
+    "protocols.vendor.lifescan",
 )
 
 
@@ -82,6 +83,11 @@ def show(name: str, payload: bytes, options: Mapping[str, str]) -> Shown:
 def flag_names(flags: type[IntFlag], value: int) -> list[str]:
     """Return the names of the bits of ``value`` that ``flags`` knows, in order."""
     return [(flag.name or "").lower() for flag in flags if flag in flags(value)]
+
+
+def trailing(data: bytes) -> Shown:
+    """Show how many bytes stand behind a value's last known field, if any do."""
+    return {"trailing_bytes": len(data)} if data else {}
 
 
 def show_error(error: DecodeError) -> Shown:

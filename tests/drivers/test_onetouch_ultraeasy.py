@@ -35,7 +35,7 @@ from firmware_sim.link import (
     whole,
 )
 from firmware_sim.ultraeasy import UltraEasy, UltraEasyRecord
-from protocols.serial.lifescan import Damaged
+from protocols.stream import Damaged
 from tests.drivers.collecting import visit
 
 START = datetime(2026, 3, 1, 7, 30, 15)  # noqa: DTZ001 - a wall clock

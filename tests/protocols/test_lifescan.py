@@ -8,16 +8,10 @@ from hypothesis import strategies as st
 
 from protocols.errors import DecodeError, Fault
 from protocols.gatt.time import DateTime
-from protocols.serial import lifescan
-from protocols.serial.lifescan import (
-    Damaged,
-    Decoder,
-    Frame,
-    Link,
-    LinkControl,
-    Record,
-    decode_frame,
-)
+from protocols.stream import Damaged
+from protocols.vendor import lifescan_ultraeasy
+from protocols.vendor.lifescan import Frame, Link, decode_frame, decoder
+from protocols.vendor.lifescan_ultraeasy import LinkControl, Record
 
 # From captures and the field notes (device protocols, 4.2), none by our encoder.
 DISCONNECT = bytes.fromhex("02 06 08 03 c2 62")
@@ -65,12 +59,12 @@ def test_the_bitwise_crc_of_this_file_is_that_of_the_captures() -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 64])
 def test_frames_come_out_however_the_bytes_arrive(size: int) -> None:
     """One read is never one frame."""
-    stream, decoder = b"".join(STREAM), Decoder()
+    stream, stream_decoder = b"".join(STREAM), decoder()
 
     events = [
         event
         for at in range(0, len(stream), size)
-        for event in decoder.feed(stream[at : at + size])
+        for event in stream_decoder.feed(stream[at : at + size])
     ]
 
     assert events == EXPECTED
@@ -78,15 +72,15 @@ def test_frames_come_out_however_the_bytes_arrive(size: int) -> None:
 
 def test_a_frame_is_encoded_as_captured() -> None:
     assert Frame(Link.DISCONNECT).encode() == DISCONNECT
-    assert Frame(Link.S | Link.E, lifescan.ask_record(0)).encode() == ASK_0
+    assert Frame(Link.S | Link.E, lifescan_ultraeasy.ask_record(0)).encode() == ASK_0
 
 
 def test_noise_is_told_and_costs_no_frame() -> None:
     """What lies between frames is damage to be counted, not to be swallowed."""
-    decoder = Decoder()
+    stream_decoder = decoder()
     noise = b"\x00\xff\x02\x03\x00"
 
-    events = decoder.feed(noise + ANSWER_115 + b"\xaa" + COUNT)
+    events = stream_decoder.feed(noise + ANSWER_115 + b"\xaa" + COUNT)
 
     assert frames(events) == EXPECTED[1:3]
     assert lost(events) == noise + b"\xaa"
@@ -96,7 +90,7 @@ def test_a_frame_may_start_inside_a_damaged_one() -> None:
     """After a bad checksum only its first byte is given up, never what follows."""
     damaged = ANSWER_115[:-1] + b"\x00"
 
-    events = Decoder().feed(damaged + COUNT)
+    events = decoder().feed(damaged + COUNT)
 
     assert frames(events) == [EXPECTED[2]]
     assert lost(events) == damaged
@@ -105,25 +99,25 @@ def test_a_frame_may_start_inside_a_damaged_one() -> None:
 
 def test_a_false_start_holds_back_until_resync() -> None:
     """A stray 02 FF looks like a long frame; when a reply is late, look behind it."""
-    decoder = Decoder()
-    assert decoder.feed(b"\x02\xff" + ANSWER_115) == []
+    stream_decoder = decoder()
+    assert stream_decoder.feed(b"\x02\xff" + ANSWER_115) == []
 
-    events = decoder.resync()
+    events = stream_decoder.resync()
 
     assert events[0] == Damaged(b"\x02", "given up")
     assert frames(events) == [EXPECTED[1]]
     assert lost(events) == b"\x02\xff"
-    assert decoder.resync() == []
+    assert stream_decoder.resync() == []
 
 
 @given(st.lists(st.binary(max_size=40) | st.sampled_from(STREAM), max_size=12))
 @settings(max_examples=300, deadline=None)
 def test_no_byte_is_lost_in_silence(pieces: list[bytes]) -> None:
     """What went in comes out as frame or as damage, in order, whatever it is."""
-    decoder = Decoder()
-    events = [event for piece in pieces for event in decoder.feed(piece)]
+    stream_decoder = decoder()
+    events = [event for piece in pieces for event in stream_decoder.feed(piece)]
     for _ in range(300):
-        if not (more := decoder.resync()):
+        if not (more := stream_decoder.resync()):
             break
         events += more
 
@@ -139,10 +133,10 @@ def test_no_byte_is_lost_in_silence(pieces: list[bytes]) -> None:
 @given(st.binary(max_size=2000))
 def test_the_buffer_never_holds_more_than_one_frame(data: bytes) -> None:
     """A line that babbles for ever must not fill the memory."""
-    decoder = Decoder()
+    stream_decoder = decoder()
     for at in range(0, len(data), 50):
-        decoder.feed(data[at : at + 50])
-        assert len(decoder._buffer) <= 255
+        stream_decoder.feed(data[at : at + 50])
+        assert len(stream_decoder._buffer) <= 255
 
 
 @pytest.mark.parametrize(
@@ -204,11 +198,11 @@ def test_a_frame_that_is_no_awaited_answer_changes_nothing(link: int) -> None:
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lifescan.ask_version(), "05 0d 02"),
-        (lifescan.ask_serial_number(), "05 0b 02 00 00 00 00 00 00 00 00 00"),
-        (lifescan.ask_clock(), "05 20 02 00 00 00 00"),
-        (lifescan.ask_count(), "05 1f f5 01"),
-        (lifescan.ask_record(0x1F3), "05 1f f3 01"),
+        (lifescan_ultraeasy.ask_version(), "05 0d 02"),
+        (lifescan_ultraeasy.ask_serial_number(), "05 0b 02 00 00 00 00 00 00 00 00 00"),
+        (lifescan_ultraeasy.ask_clock(), "05 20 02 00 00 00 00"),
+        (lifescan_ultraeasy.ask_count(), "05 1f f5 01"),
+        (lifescan_ultraeasy.ask_record(0x1F3), "05 1f f3 01"),
     ],
 )
 def test_questions_are_those_of_the_notes(made: bytes, message: str) -> None:
@@ -238,7 +232,7 @@ _TIME = DateTime(2024, 6, 15, 14, 30, 45)  # 0x666da595 s since 1970
     ],
 )
 def test_a_record_is_time_and_glucose(message: str, record: Record) -> None:
-    assert lifescan.read_record(bytes.fromhex(message)) == record
+    assert lifescan_ultraeasy.read_record(bytes.fromhex(message)) == record
 
 
 @pytest.mark.parametrize(
@@ -255,25 +249,27 @@ def test_a_record_is_time_and_glucose(message: str, record: Record) -> None:
 def test_what_is_no_record_is_refused(message: str, fault: Fault) -> None:
     """An answer to another question must not become a glucose value."""
     with pytest.raises(DecodeError) as caught:
-        lifescan.read_record(bytes.fromhex(message))
+        lifescan_ultraeasy.read_record(bytes.fromhex(message))
     assert caught.value.fault == fault
 
 
 def test_the_other_answers_are_read() -> None:
-    assert lifescan.read_version(b"\x05\x06\x03P02") == "P02"
-    assert lifescan.read_serial_number(b"\x05\x06SIM000001\x00") == "SIM000001"
-    assert lifescan.read_clock(bytes.fromhex("05 06 95 a5 6d 66")) == _TIME
-    assert lifescan.read_count(bytes.fromhex("05 0f f4 01")) == Decimal(500)
+    assert lifescan_ultraeasy.read_version(b"\x05\x06\x03P02") == "P02"
+    assert (
+        lifescan_ultraeasy.read_serial_number(b"\x05\x06SIM000001\x00") == "SIM000001"
+    )
+    assert lifescan_ultraeasy.read_clock(bytes.fromhex("05 06 95 a5 6d 66")) == _TIME
+    assert lifescan_ultraeasy.read_count(bytes.fromhex("05 0f f4 01")) == Decimal(500)
 
 
 @pytest.mark.parametrize(
     "read",
     [
-        lifescan.read_version,
-        lifescan.read_serial_number,
-        lifescan.read_clock,
-        lifescan.read_count,
-        lifescan.read_record,
+        lifescan_ultraeasy.read_version,
+        lifescan_ultraeasy.read_serial_number,
+        lifescan_ultraeasy.read_clock,
+        lifescan_ultraeasy.read_count,
+        lifescan_ultraeasy.read_record,
     ],
 )
 @given(message=st.binary(max_size=30) | st.binary(max_size=12).map(b"\x05\x06".__add__))

@@ -1,18 +1,9 @@
-"""LifeScan OneTouch: frames, link control, and the UltraEasy's messages.
+"""LifeScan OneTouch UltraEasy and UltraMini: link control and messages.
 
 Source: field notes on the OneTouch UltraEasy and UltraMini protocol, checked
 against captured frames (docs/reference/sources.md).
 
-    0x02 | length u8 | link u8 | message | 0x03 | crc u16
-
-``length`` counts the whole frame. ``crc`` is CRC-16/CCITT-FALSE of all before
-it. Numbers are little-endian. The bits of ``link``:
-
-    0 S   sequence of what is sent        3 DISC  start over, or hang up
-    1 E   sequence of what is expected    4 MORE  the message goes on
-    2 ACK no message, it acknowledges
-
-UltraEasy messages begin with 05, their answers with 05 06:
+Messages begin with 05, their answers with 05 06, in `lifescan` frames:
 
     05 0D 02              length u8, version text
     05 0B 02, 9 x 00      serial number text
@@ -23,57 +14,16 @@ UltraEasy messages begin with 05, their answers with 05 06:
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import IntFlag
 from struct import pack
 
-from protocols.crc import ccitt_false
 from protocols.cursor import Cursor
-from protocols.errors import DecodeError, Fault
+from protocols.errors import Fault
 from protocols.gatt.time import DateTime
-from protocols.kinds import PayloadKind, Shown
+from protocols.vendor.lifescan import Frame, Link
 
-_STX, _ETX = 0x02, 0x03
-_OVERHEAD = 6  # STX, length, link, ETX, CRC
 _DONE = bytes([0x05, 0x06])
 _COUNT_INDEX = 501  # asked for as if it were a record
 _HIGH, _LOW = 0xFFFF, 0xFFFE
-
-
-class Link(IntFlag):
-    """The bits of a frame's link octet."""
-
-    S = 1
-    E = 2
-    ACK = 4
-    DISCONNECT = 8
-    MORE = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One frame, without what delimits it.
-
-    Attributes:
-        link: The link octet's bits.
-        message: 0 to 249 bytes.
-    """
-
-    link: Link
-    message: bytes = b""
-
-    def encode(self) -> bytes:
-        """Return the frame as bytes for the wire."""
-        head = bytes([_STX, len(self.message) + _OVERHEAD, self.link])
-        body = head + self.message + bytes([_ETX])
-        return body + ccitt_false(body).to_bytes(2, "little")
-
-
-@dataclass(frozen=True, slots=True)
-class Damaged:
-    """Bytes that were no frame. Reported, so that nothing is lost in silence."""
-
-    data: bytes
-    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,78 +41,6 @@ class Record:
     mg_per_dl: int | None
     above_range: bool = False
     below_range: bool = False
-
-
-def decode_frame(data: bytes) -> Frame:
-    """Read one whole frame.
-
-    Raises:
-        DecodeError: ``data`` is cut short, too long, or damaged.
-    """
-    with Cursor("LifeScan frame", data) as read:
-        if (start := read.u8("start")) != _STX:
-            problem = f"is {start:#04x}, not 0x02"
-            raise read.error("start", problem, Fault.BAD_HEADER, size=1)
-        length = read.u8("length")
-        if length < _OVERHEAD:
-            problem = f"is {length}, below the {_OVERHEAD} of an empty frame"
-            raise read.error("length", problem, Fault.BAD_LENGTH, size=1)
-        link = Link(read.u8("link"))
-        message = read.take(length - _OVERHEAD, "message")
-        if (end := read.u8("end")) != _ETX:
-            problem = f"is {end:#04x}, not 0x03"
-            raise read.error("end", problem, Fault.BAD_FRAME, size=1)
-        crc, right = read.u16("crc"), ccitt_false(data[: length - 2])
-        if crc != right:
-            problem = f"is {crc:#06x}, the frame's is {right:#06x}"
-            raise read.error("crc", problem, Fault.BAD_CRC, size=2)
-    return Frame(link, message)
-
-
-class Decoder:
-    """A byte stream in, frames out. No I/O, no clock; raises on no input.
-
-    A stray 0x02 can look like the start of a long frame and hold back what
-    follows it; call `resync` when an expected frame is late.
-    """
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()  # at most one frame, 255 bytes, between calls
-
-    def feed(self, data: bytes) -> list[Frame | Damaged]:
-        """Add received bytes; return everything they complete, in order."""
-        self._buffer += data
-        events = []
-        while (event := self._next()) is not None:
-            events.append(event)
-        return events
-
-    def resync(self) -> list[Frame | Damaged]:
-        """Give up on the frame being waited for and look for one behind it."""
-        if not self._buffer:
-            return []
-        return [self._cut(1, "given up"), *self.feed(b"")]
-
-    def _next(self) -> Frame | Damaged | None:
-        start = self._buffer.find(_STX)
-        if start != 0 and self._buffer:
-            return self._cut(start if start > 0 else len(self._buffer), "noise")
-        if len(self._buffer) < 2:
-            return None
-        length = self._buffer[1]
-        if length >= _OVERHEAD and len(self._buffer) < length:
-            return None
-        try:
-            frame = decode_frame(bytes(self._buffer[: max(length, 2)]))
-        except DecodeError as error:
-            return self._cut(1, error.fault)  # a frame may start inside this one
-        del self._buffer[:length]
-        return frame
-
-    def _cut(self, size: int, problem: str) -> Damaged:
-        lost = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        return Damaged(lost, problem)
 
 
 class LinkControl:
@@ -313,19 +191,3 @@ def _text(read: Cursor, raw: bytes) -> str:
 
 def _date_time(seconds: int) -> DateTime:
     return DateTime.of(datetime.fromtimestamp(seconds, UTC))
-
-
-def _show_frame(payload: bytes) -> Shown:
-    frame = decode_frame(payload)
-    names = {Link.S: "S", Link.E: "E"}
-    bits = [bit for bit in Link if bit in frame.link]
-    return {
-        "length": len(payload),
-        "link": int(frame.link),
-        "link_flags": [names.get(bit, (bit.name or "").lower()) for bit in bits],
-        "message": frame.message.hex(),
-        "crc": f"0x{int.from_bytes(payload[-2:], 'little'):04X}",
-    }
-
-
-KINDS = {"lifescan.frame": PayloadKind(_show_frame)}
