@@ -18,8 +18,9 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter, sleep
 
+from drivers import registry
 from drivers.sdk import GattDriver
-from edge_agent import read, registry
+from edge_agent import read
 from edge_agent.links.ble import open_radio
 from edge_agent.links.serial import open_port
 from edge_agent.outbox import Outbox

@@ -5,21 +5,32 @@ Modes:    indications, unasked, once the measurement is enabled; then it hangs u
 Clock:    local time in each reading, where the cuff has a clock; never set here.
 History:  once only; a cuff takes a confirmed indication for delivered.
 Source:   Bluetooth SIG, Blood Pressure Service 1.1.1, Blood Pressure Profile 1.1.1.
-Tested:   firmware_sim.cuff; no hardware yet.
+Tested:   firmware_sim.devices.gatt_blood_pressure; no hardware yet.
 """
 
 from collections.abc import Iterator
 
-from drivers.sdk import GattDriver, Kind, Observation, Quantity, State, Unit, Value
+from drivers.sdk import (
+    GattDriver,
+    Identity,
+    Kind,
+    Model,
+    Observation,
+    Quantity,
+    State,
+    Unit,
+    Value,
+)
 from protocols.gatt import blood_pressure
 from protocols.gatt.blood_pressure import Flag, Measurement, Status
 from protocols.kinds import flag_names
 from protocols.medfloat import Number
 
 _BEURER = 0x40
+_TURNED = ("BM48", "BM59", "BM85")  # pulse and status with the high byte first
 
 
-def _observations(payload: bytes) -> Iterator[Observation]:
+def _observations(payload: bytes, _identity: Identity) -> Iterator[Observation]:
     seen = _decode(payload)
     status = seen.status or 0
     context = []
@@ -69,6 +80,17 @@ DRIVER = GattDriver(
     version="1",
     service=blood_pressure.SERVICE,
     observes=(Kind.BLOOD_PRESSURE,),
+    models=(
+        Model("Beurer BM54", ("BM54",), note="shows a PIN when it is paired"),
+        Model("Beurer BM57", ("BM57",), note="keeps one bond"),
+        Model("Beurer BM64", ("BM64",)),
+        Model("Beurer BM77", ("BM77",)),
+        Model("Beurer BM96", ("BM96",)),
+        *(Model(f"Beurer {name}", (name, f"Beurer {name}")) for name in _TURNED),
+        Model("Elite 900", ("Elite 900",)),
+        Model("Medisana and other SilverCrest SBM69", ("SBM69",)),
+        Model("Yuwell YE680A and YE8", ("Yuwell",)),
+    ),
     on={blood_pressure.BLOOD_PRESSURE_MEASUREMENT: _observations},
     once_only=True,
 )

@@ -5,7 +5,7 @@ Modes:    stored records by RACP, everything behind the last one known.
 Clock:    internal clock and offset in each reading; never set here.
 History:  rereadable; nothing is ever deleted here.
 Source:   Bluetooth SIG, Glucose Service 1.0.1, Glucose Profile 1.0.1.
-Tested:   firmware_sim.glucose_meter; no hardware yet.
+Tested:   firmware_sim.devices.gatt_glucose; no hardware yet.
 """
 
 from collections.abc import AsyncGenerator, Iterator
@@ -24,6 +24,7 @@ from drivers.sdk import (
     Packet,
     Quantity,
     State,
+    Terms,
     Undecoded,
     Unit,
     Value,
@@ -50,7 +51,7 @@ _UNUSABLE = (
 )
 
 
-async def _session(link: GattLink, mark: int | None) -> AsyncGenerator[Event, None]:
+async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
     if not link.has(racp.RECORD_ACCESS_CONTROL_POINT):
         raise NoReply("the device has no Record Access Control Point")
     yield await identify(link)
@@ -63,7 +64,7 @@ async def _session(link: GattLink, mark: int | None) -> AsyncGenerator[Event, No
     ):
         if link.has(uuid):
             await link.subscribe(uuid)
-    stamp, since = (0, None) if mark is None else divmod(mark, 1 << 16)
+    stamp, since = (0, None) if terms.mark is None else divmod(terms.mark, 1 << 16)
     download = racp.Download(since, stamp)
     async for event in _records(link, download):
         yield event

@@ -5,7 +5,7 @@ Modes:    stored records, newest first; the meter never sends unasked.
 Clock:    seconds of local time; never set here.
 History:  rereadable, 500 records; nothing is ever erased here.
 Source:   protocols.vendor.lifescan_ultraeasy.
-Tested:   firmware_sim.ultraeasy; no hardware yet.
+Tested:   firmware_sim.devices.onetouch_ultraeasy; no hardware yet.
 """
 
 import asyncio
@@ -21,15 +21,18 @@ from drivers.sdk import (
     Identity,
     Kind,
     LinkLost,
+    Model,
     NoReply,
     Observation,
     Quantity,
     SerialDriver,
     SerialLink,
     State,
+    Terms,
     Undecoded,
     Unit,
     Value,
+    Write,
 )
 from protocols.stream import Damaged
 from protocols.vendor import lifescan, lifescan_ultraeasy
@@ -42,7 +45,7 @@ _REPLY_S = 1.0
 _ATTEMPTS = 6
 
 
-async def _session(link: SerialLink, mark: int | None) -> AsyncGenerator[Event, None]:
+async def _session(link: SerialLink, terms: Terms) -> AsyncGenerator[Event, None]:
     meter = _Conversation(link)
     serial = await _serial_number(meter)
     version = lifescan_ultraeasy.read_version(
@@ -57,10 +60,10 @@ async def _session(link: SerialLink, mark: int | None) -> AsyncGenerator[Event, 
     )
     walked: list[bytes] = []
     found: list[Event] = []
-    while len(walked) < count and not _ends_with(walked, mark):
+    while len(walked) < count and not _ends_with(walked, terms.mark):
         walked.append(await meter.ask(lifescan_ultraeasy.ask_record(len(walked))))
         found.append(_event(len(walked) - 1, walked[-1]))
-        done = len(walked) == count or _ends_with(walked, mark)
+        done = len(walked) == count or _ends_with(walked, terms.mark)
         if done or len(found) >= _BLOCK:
             # A record does not say whose it is: the plug may hang in another meter.
             if await _serial_number(meter) != serial:
@@ -184,5 +187,16 @@ DRIVER = SerialDriver(
     version="1",
     observes=(Kind.GLUCOSE,),
     baud=9600,
+    models=(
+        Model("OneTouch UltraEasy", note="on its serial cable, PL2303"),
+        Model("OneTouch UltraMini", note="on its serial cable, PL2303"),
+    ),
+    writes=(
+        Write(rb"\x02\x06.\x03..", "start over, or acknowledge"),
+        Write(rb"\x02\x09.\x05\x0d\x02\x03..", "ask for the version"),
+        Write(rb"\x02\x12.\x05\x0b\x02\x00{9}\x03..", "ask for the serial number"),
+        Write(rb"\x02\x0d.\x05\x20\x02\x00{4}\x03..", "ask for the clock"),
+        Write(rb"\x02\x0a.\x05\x1f..\x03..", "ask for a record, or their count"),
+    ),
     session=_session,
 )

@@ -3,20 +3,34 @@
 A driver is one constant, ``DRIVER``: data about a kind of device, and one
 function that talks to it. The function gets an open link and yields what it
 learns, in the order in which it learns it. It does not open, close, retry,
-sleep, log, store or publish: the agent does.
+sleep, log, store or publish: the agent does. It writes nothing to a device that
+it has not declared, and by default nothing that changes one.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 from uuid import UUID
 
+from drivers.conversation import Ask, Conversation, Decoder, GattStream, NoReply
+from drivers.device import (
+    Identity,
+    Model,
+    Terms,
+    Which,
+    Write,
+    clock_to_set,
+    quirk,
+)
 from protocols.errors import DecodeError
 from protocols.gatt import device_information, time
 from protocols.gatt.time import DateTime
 from protocols.link import GattLink, LinkLost, Packet, Refused, SerialLink
 from protocols.observation import (
+    POSITION,
     Kind,
     Observation,
     Quantity,
@@ -24,18 +38,25 @@ from protocols.observation import (
     Unit,
     Value,
 )
+from protocols.stream import Damaged
 
 __all__ = [
+    "MOST_PACKETS",
+    "Ask",
     "Checkpoint",
+    "Conversation",
+    "Damaged",
     "DateTime",
     "DecodeError",
     "DeviceClock",
     "Event",
     "GattDriver",
     "GattLink",
+    "GattStream",
     "Identity",
     "Kind",
     "LinkLost",
+    "Model",
     "NoReply",
     "Observation",
     "Packet",
@@ -44,29 +65,23 @@ __all__ = [
     "SerialDriver",
     "SerialLink",
     "State",
+    "Terms",
     "Undecoded",
     "Unit",
     "Value",
+    "Which",
+    "Write",
+    "apart",
+    "clock_to_set",
     "identify",
+    "quirk",
     "read_clock",
     "receive",
 ]
 
+
+MOST_PACKETS = 10_000  # no memory holds more; a device that sends them is broken
 _SILENCE_S = 10.0  # after which a cuff that sends unasked has no more to send
-
-
-class NoReply(Exception):
-    """The device is there and does not answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What the device says it is; empty where it says nothing."""
-
-    manufacturer: str = ""
-    model: str = ""
-    serial: str = ""
-    firmware: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,39 +119,46 @@ class GattDriver:
     """A kind of BLE device.
 
     Give ``on`` for a device that sends unasked: it is subscribed to, and heard
-    until it hangs up or falls silent. Give ``session`` for one to be asked.
+    until it hangs up or falls silent. Give ``session`` for one to be asked; if
+    that tells a reading only once, give ``on`` as well, for what an earlier
+    visit wrote down and did not come to capture.
 
     Attributes:
         id: The driver's name.
         version: Its version.
         service: The service by which the device is known.
         observes: The kinds of observation that it yields.
-        on: A function per characteristic, from a payload to observations.
-        session: Takes the link, and the last checkpoint's mark or None.
+        models: The models that it reads, as far as they are known.
+        writes: All that it may ever write to a device.
+        on: A function per characteristic, from a payload, and what is known of
+            the device, to observations.
+        before: What to do before anything in ``on`` is subscribed to.
+        session: Takes the link, and the terms of the visit.
         once_only: The device tells a reading only once, so the agent writes
             each payload down before anything else happens to it.
+        pairs: The device is to be paired with; False for one that can't be.
     """
 
     id: str
     version: str
     service: UUID
     observes: tuple[Kind, ...]
-    on: Mapping[UUID, Callable[[bytes], Iterator[Observation]]] = field(
+    models: tuple[Model, ...] = ()
+    writes: tuple[Write, ...] = ()
+    on: Mapping[UUID, Callable[[bytes, Identity], Iterator[Observation]]] = field(
         default_factory=dict
     )
-    session: Callable[[GattLink, int | None], AsyncGenerator[Event, None]] | None = None
+    before: Callable[[GattLink, Terms], AsyncGenerator[Event, None]] | None = None
+    session: Callable[[GattLink, Terms], AsyncGenerator[Event, None]] | None = None
     once_only: bool = False
+    pairs: bool = True
 
-    def visit(
-        self, link: GattLink, mark: int | None, *, is_known: bool = False
-    ) -> AsyncGenerator[Event, None]:
+    def visit(self, link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
         """Yield what one visit to the device brings.
 
         Args:
             link: Open, with its services known.
-            mark: That of the last `Checkpoint`, None at the first visit.
-            is_known: Its identity is known from an earlier visit, so one that
-                sends unasked need not be asked for it.
+            terms: What the driver may count on.
 
         Raises:
             LinkLost: The connection is gone.
@@ -145,70 +167,148 @@ class GattDriver:
             DecodeError: The device answers what it must not.
         """
         if self.session is None:
-            return self._listen(link, is_known=is_known)
-        return self.session(link, mark)
+            return self._listen(link, terms)
+        return self.session(link, terms)
 
-    def decode(self, packet: Packet) -> list[Event]:
+    def decode(self, packet: Packet, identity: Identity) -> list[Event]:
         """Return the observations of one packet, or the packet as `Undecoded`."""
+        if packet.uuid not in self.on:
+            return []  # subscribed to for another purpose
         try:
-            return list(self.on[packet.uuid](packet.payload))
+            return list(self.on[packet.uuid](packet.payload, identity))
         except (DecodeError, ValueError) as error:
             return [Undecoded(str(packet.uuid), packet.payload, str(error))]
 
     async def _listen(
-        self, link: GattLink, *, is_known: bool
+        self, link: GattLink, terms: Terms
     ) -> AsyncGenerator[Event, None]:
         # At the first visit nothing was ever enabled, so the device waits. Later
         # it may send as soon as it is connected, and hang up before it is asked.
         if not any(map(link.has, self.on)):
             raise NoReply(f"the device has nothing that {self.id} reads")
-        if not is_known:
-            yield await identify(link)
+        identity = terms.identity
+        if identity is None:
+            yield (identity := await identify(link))
+        if self.before is not None:
+            async for event in self.before(link, terms):
+                yield event
         for uuid in filter(link.has, self.on):
             await link.subscribe(uuid)
         with suppress(LinkLost):  # what came before that is still to be received
             if (clock := await read_clock(link)) is not None:
                 yield clock
-        while True:
+        for _ in range(MOST_PACKETS):
             try:
                 packet = await receive(link, _SILENCE_S)
             except (LinkLost, NoReply):
                 return
-            for event in self.decode(packet):
+            for event in self.decode(packet, identity):
                 yield event
+        raise NoReply(f"the device sent {MOST_PACKETS} packets and did not stop")
 
 
 @dataclass(frozen=True, slots=True)
 class SerialDriver:
     """A kind of serial device.
 
+    Give ``session`` for a device to be asked. Give ``on`` and ``frames`` for one
+    that sends unasked: it is heard until its port is gone.
+
     Attributes:
         id: The driver's name.
         version: Its version.
         observes: The kinds of observation that it yields.
-        baud: The speed of its port; 8 data bits, no parity, 1 stop bit.
-        session: Takes the link, and the last checkpoint's mark or None.
+        baud: The speed of its port; 8 data bits, 1 stop bit.
+        parity: That of its port.
+        models: The models that it reads, as far as they are known.
+        writes: All that it may ever write to a device.
+        frames: Makes the decoder that cuts whole frames out of what is heard.
+        on: From a frame, and what is known of the device, to what it tells.
+        before: What to do before anything is heard.
+        session: Takes the link, and the terms of the visit.
+        once_only: The device tells a reading only once, so the agent writes
+            each frame down before anything else happens to it.
     """
 
     id: str
     version: str
     observes: tuple[Kind, ...]
     baud: int
-    session: Callable[[SerialLink, int | None], AsyncGenerator[Event, None]]
+    parity: Literal["none", "odd", "even"] = "none"
+    models: tuple[Model, ...] = ()
+    writes: tuple[Write, ...] = ()
+    frames: Callable[[], Decoder[bytes]] | None = None
+    on: Callable[[bytes, Identity], Iterator[Event]] | None = None
+    before: Callable[[SerialLink, Terms], AsyncGenerator[Event, None]] | None = None
+    session: Callable[[SerialLink, Terms], AsyncGenerator[Event, None]] | None = None
+    once_only: bool = False
 
-    def visit(self, link: SerialLink, mark: int | None) -> AsyncGenerator[Event, None]:
+    def visit(self, link: SerialLink, terms: Terms) -> AsyncGenerator[Event, None]:
         """Yield what one visit to the device brings.
 
         Args:
             link: Open, at the driver's speed.
-            mark: That of the last `Checkpoint`, None at the first visit.
+            terms: What the driver may count on.
 
         Raises:
             LinkLost: The port is gone.
             NoReply: The device does not answer.
             DecodeError: The device answers what it must not.
         """
-        return self.session(link, mark)
+        if self.session is None:
+            return self._listen(link, terms)
+        return self.session(link, terms)
+
+    def decode(self, frame: bytes, identity: Identity) -> list[Event]:
+        """Return what one heard frame tells, or the frame as `Undecoded`."""
+        if self.on is None:
+            raise ValueError(f"{self.id} hears nothing unasked")
+        try:
+            return list(self.on(frame, identity))
+        except (DecodeError, ValueError) as error:
+            return [Undecoded("serial", frame, str(error))]
+
+    async def _listen(
+        self, link: SerialLink, terms: Terms
+    ) -> AsyncGenerator[Event, None]:
+        if self.frames is None:
+            raise ValueError(f"{self.id} has neither a session nor frames")
+        decoder, identity = self.frames(), terms.identity or Identity()
+        if self.before is not None:
+            async for event in self.before(link, terms):
+                identity = event if isinstance(event, Identity) else identity
+                yield event
+        while True:
+            for frame in decoder.feed(await link.read()):
+                if isinstance(frame, Damaged):
+                    link.note(frame)
+                    continue
+                if self.once_only:
+                    await link.keep(frame)
+                for event in self.decode(frame, identity):
+                    identity = event if isinstance(event, Identity) else identity
+                    yield event
+
+
+def apart(seen: Iterable[Observation]) -> Iterator[Observation]:
+    """Yield observations, those told apart that else were the same reading.
+
+    A device that keeps neither a number nor seconds may hold two of one minute
+    and one value. They get their `POSITION`, which the next visit finds again.
+
+    Args:
+        seen: Observations without a sequence number, oldest first, from the
+            start of the memory or at least of their minute.
+    """
+    counts: Counter[object] = Counter()
+    for one in seen:
+        facts = one.kind, one.slot, one.device_time, one.values
+        counts[facts] += 1
+        if counts[facts] == 1:
+            yield one
+            continue
+        position = POSITION, str(counts[facts])
+        yield replace(one, context=tuple(sorted([*one.context, position])))
 
 
 async def receive(link: GattLink, timeout_s: float) -> Packet:

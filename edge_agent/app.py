@@ -6,8 +6,8 @@ import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from drivers import registry
 from drivers.sdk import GattDriver, SerialDriver
-from edge_agent import registry
 from edge_agent.config import Config, Device
 from edge_agent.health import Health
 from edge_agent.kernels import jit

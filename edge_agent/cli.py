@@ -203,10 +203,17 @@ def scan(seconds: float, *, as_json: bool) -> None:
 @click.argument("driver_id", metavar="DRIVER")
 @click.argument("peer", metavar="ADDRESS|PORT")
 @click.option("--passkey", help="The six digits printed on the device.")
+@click.option("--model", default="", help="Its model, if it can't tell it itself.")
 @click.option("--take", is_flag=True, help="Also from a device that tells only once.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def read(
-    driver_id: str, peer: str, passkey: str | None, *, take: bool, as_json: bool
+    driver_id: str,
+    peer: str,
+    passkey: str | None,
+    model: str,
+    *,
+    take: bool,
+    as_json: bool,
 ) -> None:
     """Read one device now, and print what it says; nothing is kept or sent.
 
@@ -223,7 +230,9 @@ def read(
 
     async def print_all() -> int:
         count = 0
-        async for seen in reading.observations(driver_id, peer, passkey, take=take):
+        async for seen in reading.observations(
+            driver_id, peer, passkey, model=model, take=take
+        ):
             text = _dumps(reading.show(seen)) if as_json else reading.line(seen)
             click.echo(text)
             count += 1
@@ -264,8 +273,8 @@ def demo(data: Path, *, once: bool, as_json: bool) -> None:
 @contextmanager
 def _our_errors() -> Iterator[None]:
     """Turn the agent's own errors into one line; importing them takes a while."""
-    from drivers import sdk  # noqa: PLC0415
-    from edge_agent import outbox, registry  # noqa: PLC0415
+    from drivers import registry, sdk  # noqa: PLC0415
+    from edge_agent import outbox  # noqa: PLC0415
     from edge_agent import read as reading  # noqa: PLC0415
     from edge_agent.links import ble  # noqa: PLC0415
     from protocols import link  # noqa: PLC0415

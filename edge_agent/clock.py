@@ -7,6 +7,7 @@ and says by how much the result may be wrong. The device's own time always stays
 beside it, and no reading's identity depends on what happens here.
 """
 
+import ctypes
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -14,6 +15,8 @@ from zoneinfo import ZoneInfo
 from protocols.gatt.time import DateTime
 from protocols.observation import Observation, TimeMethod
 
+_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
+_TIMEX_BYTES = 512  # more than the kernel's struct timex
 _NO_CORRECTION = timedelta(minutes=2)
 _MOST_CORRECTED = timedelta(hours=24)
 _FIRST_YEAR = 2005  # unset clocks say 1970 or 2000
@@ -118,3 +121,17 @@ def _as_shown(
         bound_ms = _NO_CORRECTION // _MS + _DRIFT_PER_DAY_MS * days
         bound_ms += _HOUR_MS if twice else 0  # the hour that autumn repeats
     return TrueTime((utc - _EPOCH) // _MS, TimeMethod.DEVICE, bound_ms, ahead)
+
+
+def is_synchronised() -> bool:
+    """Whether the kernel knows that somebody keeps the station's clock right.
+
+    NTP daemons tell it (adjtimex(2)); where it can't be asked, nobody knows.
+    """
+    # All zero asks and changes nothing.
+    timex = ctypes.create_string_buffer(_TIMEX_BYTES)
+    try:
+        state = int(ctypes.CDLL(None).adjtimex(timex))
+    except (AttributeError, OSError):
+        return False
+    return 0 <= state < _TIME_ERROR

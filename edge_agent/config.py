@@ -46,6 +46,9 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         passkey: The six digits printed on it, if it pairs by passkey.
         port: Its serial port, for a serial device.
         every_s: How long to leave it alone after a visit, in s.
+        model: Its model, where the driver asks for it: some do not tell it.
+        set_clock: Whether its clock may be set, where it is more than 2 minutes
+            off; some devices can be read only so.
     """
 
     driver: str
@@ -53,6 +56,8 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     passkey: str | None = None
     port: str | None = None
     every_s: float = 15.0
+    model: str = ""
+    set_clock: bool = False
 
     @property
     def peer(self) -> str:

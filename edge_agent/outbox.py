@@ -7,6 +7,7 @@ reading leaves only on a receipt that names the very bytes it was sent in.
 """
 
 import fcntl
+import secrets
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -25,7 +26,8 @@ from protocols.uplink import batch, envelope
 from protocols.uplink.batch import Batch
 from protocols.uplink.receipt import Entry, Result
 
-_VERSION = 1
+_STEPS = ("outbox.sql", "outbox_2.sql")  # from each version to the next
+_VERSION = len(_STEPS)
 _SAFE_SQLITE = (3, 51, 3)  # older ones can corrupt a WAL
 _READINGS_PER_BATCH = 256
 _ROOM_BYTES = 65_536
@@ -180,6 +182,16 @@ class Outbox:
             "SELECT mark FROM cursor WHERE device = ? AND driver = ?", device, driver
         )
         return None if row is None else int(row[0])
+
+    def key(self, peer: str) -> bytes:
+        """Return the 16 random bytes that are this station's secret with ``peer``."""
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO secret VALUES (?, ?) ON CONFLICT (peer) DO NOTHING",
+                (peer, secrets.token_bytes(16)),
+            )
+            row = self._one("SELECT key FROM secret WHERE peer = ?", peer)
+        return b"" if row is None else bytes(row[0])
 
     def journal(
         self,
@@ -410,8 +422,8 @@ class Outbox:
             )
         if version < _VERSION and not read_only:
             with self._db:
-                schema = files("edge_agent").joinpath("outbox.sql").read_text()
-                self._db.execute(schema)
+                for step in _STEPS[version:]:
+                    self._db.execute(files("edge_agent").joinpath(step).read_text())
                 self._db.pragma("user_version", _VERSION)
 
 

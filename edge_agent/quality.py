@@ -15,6 +15,9 @@ _COLUMN = {
     Quantity.MEAN_PRESSURE: plausibility.MEAN,
     Quantity.PULSE_RATE: plausibility.PULSE,
     Quantity.KETONE: plausibility.KETONE,
+    Quantity.OXYGEN_SATURATION: plausibility.SPO2,
+    Quantity.BODY_TEMPERATURE: plausibility.TEMPERATURE,
+    Quantity.BODY_WEIGHT: plausibility.WEIGHT,
 }
 _FLAGS = {
     plausibility.IMPLAUSIBLE_VALUE: Quality.IMPLAUSIBLE_VALUE,

@@ -3,8 +3,8 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, aclosing
 
-from drivers.sdk import GattDriver, Observation, Packet
-from edge_agent import registry
+from drivers import registry
+from drivers.sdk import GattDriver, Observation, Packet, Terms
 from edge_agent.links.ble import open_radio
 from edge_agent.links.serial import open_port
 from protocols.kinds import Shown
@@ -19,7 +19,7 @@ class OnceOnly(Exception):
 
 
 async def observations(
-    driver_name: str, peer: str, passkey: str | None, *, take: bool
+    driver_name: str, peer: str, passkey: str | None, *, model: str, take: bool
 ) -> AsyncIterator[Observation]:
     """Yield what one visit to a device brings.
 
@@ -27,6 +27,7 @@ async def observations(
         driver_name: The driver to read it with.
         peer: Its address or its port.
         passkey: The six digits printed on it, if it pairs by passkey.
+        model: Its model, where the driver asks for it; else empty.
         take: Read also a device that tells a reading only once.
 
     Raises:
@@ -38,7 +39,7 @@ async def observations(
         Refused: It refused what the driver needs.
     """
     driver = registry.load(driver_name)
-    if isinstance(driver, GattDriver) and driver.once_only and not take:
+    if driver.once_only and not take:
         raise OnceOnly(
             f"devices of {driver.id} tell a reading only once: what is printed here "
             "reaches no gateway; say --take to do it all the same"
@@ -47,11 +48,15 @@ async def observations(
         if isinstance(driver, GattDriver):
             radio = await held.enter_async_context(open_radio())
             seen = await radio.find(peer, _SEEN_S)
-            connecting = radio.connect(seen, passkey, _keep_nothing)
-            events = driver.visit(await held.enter_async_context(connecting), None)
+            connecting = radio.connect(
+                seen, passkey, _keep_nothing, _ignore, pair=driver.pairs
+            )
+            link = await held.enter_async_context(connecting)
+            events = driver.visit(link, Terms(model=model))
         else:
-            opening = open_port(peer, driver.baud, lambda _: None)
-            events = driver.visit(await held.enter_async_context(opening), None)
+            opening = open_port(peer, driver, _ignore, _keep_nothing)
+            port = await held.enter_async_context(opening)
+            events = driver.visit(port, Terms(model=model))
         known: set[tuple[bytes, ...]] = set()
         async with aclosing(events):
             async for event in events:
@@ -60,7 +65,11 @@ async def observations(
                     yield event
 
 
-async def _keep_nothing(_: list[Packet]) -> None:
+async def _keep_nothing(_: list[Packet] | bytes) -> None:
+    pass
+
+
+def _ignore(_: object) -> None:
     pass
 
 

@@ -2,8 +2,8 @@
 
 from uuid import UUID
 
+from drivers import registry
 from drivers.sdk import GattDriver
-from edge_agent import registry
 from edge_agent.links.ble import advertisers
 from protocols.kinds import Shown
 

@@ -24,9 +24,10 @@ from drivers.sdk import (
     Packet,
     Refused,
     SerialDriver,
+    Terms,
     Undecoded,
 )
-from edge_agent import backoff, config
+from edge_agent import backoff, clock, config
 from edge_agent.clock import Offset, true_time
 from edge_agent.config import Config
 from edge_agent.health import DeviceHealth, Health
@@ -47,8 +48,9 @@ from protocols.observation import (
 
 _log = logging.getLogger(__name__)
 
-_Start = Callable[[int | None], AsyncGenerator[Event, None]]
+_Start = Callable[[Terms], AsyncGenerator[Event, None]]
 
+_SERIAL = "serial"  # where a journaled frame came from
 _FULL = 64  # observations that are written down together
 _ROOM_S = 1.0
 _UNSET_YEAR = 2005  # clocks that lost their battery start before it
@@ -119,18 +121,20 @@ async def visit(
         DecodeError: It answers what it must not.
         Incomplete: It holds readings that did not come.
     """
-    capture = Capture(station, device.peer, driver)
+    capture = Capture(station, device, driver)
     await capture.recover()
     async with AsyncExitStack() as held:
         start: _Start
+        if driver.once_only:
+            await asyncio.to_thread(station.outbox.check_room)
         if isinstance(driver, GattDriver):
-            if driver.once_only:
-                await asyncio.to_thread(station.outbox.check_room)
-            link = await held.enter_async_context(_ble(station, device, capture))
-            start = partial(driver.visit, link, is_known=capture.is_known)
+            link = await held.enter_async_context(
+                _ble(station, device, driver, capture)
+            )
+            start = partial(driver.visit, link)
             capture.security = link.security
         else:
-            port = open_port(device.peer, driver.baud, capture.note)
+            port = open_port(device.peer, driver, capture.note, capture.keep)
             start = partial(driver.visit, await held.enter_async_context(port))
             capture.security = LinkSecurity.WIRED
         station.health.devices[device.peer].state = "visiting"
@@ -141,12 +145,14 @@ async def visit(
 
 @asynccontextmanager
 async def _ble(
-    station: Station, device: config.Device, capture: "Capture"
+    station: Station, device: config.Device, driver: GattDriver, capture: "Capture"
 ) -> AsyncIterator[BleLink]:
     if station.radio is None:
         raise LinkLost("this station has no Bluetooth radio")
     seen = await station.radio.seen(device.peer)
-    async with station.radio.connect(seen, device.passkey, capture.journal) as link:
+    async with station.radio.connect(
+        seen, device.passkey, capture.journal, capture.note, pair=driver.pairs
+    ) as link:
         yield link
 
 
@@ -158,35 +164,50 @@ class Capture:
     """
 
     def __init__(
-        self, station: Station, peer: str, driver: GattDriver | SerialDriver
+        self,
+        station: Station,
+        config: config.Device,
+        driver: GattDriver | SerialDriver,
     ) -> None:
         self.security = LinkSecurity.NONE
         self._station = station
         self._outbox = station.outbox
-        self._peer = peer
+        self._config = config
+        self._peer = config.peer
         self._driver = driver
-        self._health = station.health.devices[peer]
-        self._device = station.outbox.device(peer)
+        self._health = station.health.devices[self._peer]
+        self._device = station.outbox.device(self._peer)
         self._offset: Offset | None = None
         self._seen: list[Observation] = []
 
     @property
-    def is_known(self) -> bool:
-        """Whether an earlier visit learnt which device it is."""
-        return self._device is not None
-
-    @property
-    def mark(self) -> int | None:
-        """Where the driver may start, by the device's last checkpoint."""
-        if self._device is None:
-            return None
-        return self._outbox.mark(self._device.id, self._driver.id)
+    def terms(self) -> Terms:
+        """What the driver may count on, by what is known of the device."""
+        known = self._device
+        identity = mark = None
+        if known is not None:
+            mark = self._outbox.mark(known.id, self._driver.id)
+            identity = Identity(
+                known.manufacturer, known.model, known.serial, known.firmware
+            )
+        return Terms(
+            mark=mark,
+            identity=identity,
+            model=self._config.model,
+            set_clock=self._local_time if self._may_set_clock() else None,
+            key=self._outbox.key(self._peer),
+        )
 
     async def journal(self, packets: list[Packet]) -> None:
         """Write packets down as they come, if their device tells them only once."""
-        if not (isinstance(self._driver, GattDriver) and self._driver.once_only):
-            return
-        payloads = [(str(packet.uuid), packet.payload) for packet in packets]
+        if self._driver.once_only:
+            await self._journal([(str(one.uuid), one.payload) for one in packets])
+
+    async def keep(self, frame: bytes) -> None:
+        """Write a frame of a serial device down, before anything else happens."""
+        await self._journal([(_SERIAL, frame)])
+
+    async def _journal(self, payloads: list[tuple[str, bytes]]) -> None:
         while True:
             try:
                 await asyncio.to_thread(
@@ -209,28 +230,31 @@ class Capture:
 
     async def recover(self) -> None:
         """Capture what an earlier visit wrote down and did not come to capture."""
-        driver = self._driver
-        if not isinstance(driver, GattDriver) or self._device is None:
+        driver, identity = self._driver, self.terms.identity
+        if identity is None:
             return
         for row in self._outbox.journaled(self._peer, driver.id):
-            for event in driver.decode(Packet(UUID(row.source), row.payload)):
+            if isinstance(driver, GattDriver):
+                packet = Packet(UUID(row.source), row.payload)
+                events = driver.decode(packet, identity)
+            else:
+                events = driver.decode(row.payload, identity)
+            for event in events:
                 await self._note_down(event)
         await self._write()
 
     async def hear(self, start: _Start) -> None:
         """Run a driver to its end, from where its device's last visit ended."""
-        mark = self.mark
-        while not await self._take(start(mark), mark):
-            mark = self.mark  # another device hangs there than last time
+        terms = self.terms
+        while not await self._take(start(terms), terms):
+            terms = self.terms  # another device hangs there than last time
 
-    async def _take(
-        self, events: AsyncGenerator[Event, None], mark: int | None
-    ) -> bool:
+    async def _take(self, events: AsyncGenerator[Event, None], terms: Terms) -> bool:
         """Write down what a driver yields, at once when the device pauses.
 
         Returns:
             Whether the driver came to its end; it must start anew where the
-            device is not the one whose ``mark`` it was given.
+            device is not the one whose mark it was given.
         """
         awaited: asyncio.Future[Event] | None = None
         try:
@@ -244,7 +268,7 @@ class Capture:
                     continue
                 event, awaited = awaited.result(), None
                 await self._note_down(event)
-                if isinstance(event, Identity) and self.mark != mark:
+                if isinstance(event, Identity) and self.terms.mark != terms.mark:
                     return False
         except StopAsyncIteration:
             return True
@@ -306,8 +330,8 @@ class Capture:
         for observation, noticed in zip(seen, assess(seen), strict=True):
             found = true_time(observation, self._offset, now, zone)
             unset = found.method == TimeMethod.UNKNOWN
-            clock = Quality.CLOCK_UNSET if unset else Quality.NONE
-            clock |= Quality.CLOCK_AHEAD if found.ahead else Quality.NONE
+            flags = Quality.CLOCK_UNSET if unset else Quality.NONE
+            flags |= Quality.CLOCK_AHEAD if found.ahead else Quality.NONE
             arrival = secrets.randbits(61) if self._needs_arrival(observation) else None
             readings.append(
                 Reading(
@@ -320,7 +344,7 @@ class Capture:
                     time_method=found.method,
                     time_bound_ms=found.bound_ms,
                     link=self.security,
-                    quality=noticed | clock,
+                    quality=noticed | flags,
                     arrival=arrival,
                 )
             )
@@ -328,11 +352,23 @@ class Capture:
 
     def _needs_arrival(self, seen: Observation) -> bool:
         """Whether nothing tells it from the device's next reading."""
-        once = isinstance(self._driver, GattDriver) and self._driver.once_only
+        once = self._driver.once_only
         unset = seen.device_time is None or seen.device_time.year < _UNSET_YEAR
         # A clock that starts again at one moment may show it twice. A device that
         # tells a reading only once does not mean the same one by it.
         return needs_arrival(seen) or (once and unset and seen.sequence is None)
+
+    def _may_set_clock(self) -> bool:
+        """Whether somebody allowed it, and the station itself knows the time."""
+        if not self._config.set_clock:
+            return False
+        if not clock.is_synchronised():
+            _log.warning("clock.unknown: %s is left as it is", self._peer)
+            return False
+        return True
+
+    def _local_time(self) -> datetime:
+        return self._now().replace(tzinfo=None, microsecond=0)
 
     def _now(self) -> datetime:
         return datetime.now(self._station.config.zone)

@@ -35,7 +35,8 @@ class Characteristic:
 
     Attributes:
         uuid: Its UUID.
-        properties: Some of ``read``, ``write``, ``notify``, ``indicate``.
+        properties: Some of ``read``, ``write``, ``write-without-response``,
+            ``notify``, ``indicate``.
         security: What reading, writing and enabling it requires.
     """
 
@@ -64,7 +65,14 @@ class HangUp:
     """The device drops the link here."""
 
 
-Action = Send | HangUp
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The device does nothing for so long, in s."""
+
+    seconds: float
+
+
+Action = Send | HangUp | Wait
 
 
 class GattBench(Protocol):
@@ -125,5 +133,8 @@ class SerialBench(Protocol):
     def baud(self) -> int:
         """The only speed at which its bytes make sense."""
 
-    def feed(self, data: bytes) -> Iterable[bytes]:
+    def plugged(self) -> Iterable[bytes | Wait]:
+        """A host has opened the port; return what the device sends unasked."""
+
+    def feed(self, data: bytes) -> Iterable[bytes | Wait]:
         """Take received bytes; return answers, each sent as one piece."""

@@ -19,6 +19,7 @@ from firmware_sim.bench import (
     HangUp,
     Send,
     SerialBench,
+    Wait,
 )
 from protocols.link import LinkLost, Packet, Refused
 
@@ -71,6 +72,7 @@ class SimSerialLink:
 
     Attributes:
         noted: What the driver had the agent count, in order.
+        kept: What it had the agent write down, in order.
         written: What the driver sent, in order.
     """
 
@@ -82,11 +84,14 @@ class SimSerialLink:
         lost_after: int | None = None,
     ) -> None:
         self.noted: list[object] = []
+        self.kept: list[bytes] = []
         self.written: list[bytes] = []
         self._bench, self._damage, self._left = bench, damage, lost_after
-        self._arrived: deque[bytes] = deque()
+        self._arrived: deque[bytes | Wait] = deque()
         self._change = asyncio.Event()
         self._is_gone = False
+        self._until: float | None = None
+        self._come(bench.plugged())
 
     async def read(self) -> bytes:
         """Return the next piece; wait for it.
@@ -95,11 +100,15 @@ class SimSerialLink:
             LinkLost: The port is gone, and all that came before was returned.
         """
         await asyncio.sleep(0)  # let others run, as a real port does
-        while not self._arrived:
-            self._check()
-            self._change.clear()
-            await self._change.wait()
-        return self._arrived.popleft()
+        while True:
+            while not self._arrived:
+                self._check()
+                self._change.clear()
+                await self._change.wait()
+            if not isinstance(piece := self._arrived[0], Wait):
+                self._arrived.popleft()
+                return piece
+            await self._pass(piece)
 
     async def write(self, data: bytes) -> None:
         """Send ``data`` to the bench.
@@ -110,10 +119,11 @@ class SimSerialLink:
         await asyncio.sleep(0)
         self._check()
         self.written.append(data)
-        for answer in self._bench.feed(data):
-            for piece in self._damage(answer):
-                self._arrive(piece)
-        self._change.set()
+        self._come(self._bench.feed(data))
+
+    async def keep(self, frame: bytes) -> None:
+        """Keep ``frame`` in `kept`."""
+        self.kept.append(frame)
 
     def note(self, event: object) -> None:
         """Keep ``event`` in `noted`."""
@@ -123,6 +133,24 @@ class SimSerialLink:
         """Pull the cable; what has arrived can still be read."""
         self._is_gone = True
         self._change.set()
+
+    def _come(self, answers: Iterable[bytes | Wait]) -> None:
+        for answer in answers:
+            if isinstance(answer, Wait):
+                self._arrived.append(answer)
+                continue
+            for piece in self._damage(answer):
+                self._arrive(piece)
+        self._change.set()
+
+    async def _pass(self, wait: Wait) -> None:
+        """Let a pause pass that stands before what arrives next."""
+        # It goes on passing for one who gives up waiting and comes again.
+        loop = asyncio.get_running_loop()
+        self._until = self._until or loop.time() + wait.seconds
+        await asyncio.sleep(max(self._until - loop.time(), 0))
+        self._until = None
+        self._arrived.popleft()
 
     def _arrive(self, piece: bytes) -> None:
         if self._is_gone:
@@ -152,6 +180,8 @@ class SimGattLink:
         lost_after: The number of packets behind which the link is gone.
 
     Attributes:
+        noted: What the driver had the agent count, in order.
+        received: All packets that arrived, whether or not the driver took them.
         written: What the driver wrote, in order.
     """
 
@@ -163,6 +193,8 @@ class SimGattLink:
         repeat: Collection[int] = (),
         lost_after: int | None = None,
     ) -> None:
+        self.noted: list[object] = []
+        self.received: list[Packet] = []
         self.written: list[tuple[UUID, bytes]] = []
         self._bench = bench
         self._lose, self._repeat, self._lost_after = lose, repeat, lost_after
@@ -241,9 +273,15 @@ class SimGattLink:
                 await self._change.wait()
             elif isinstance(action, HangUp):
                 self.unplug()
+            elif isinstance(action, Wait):
+                await self._pass(action)
             elif action.uuid in self._enabled:
                 self._arrive(action)
         return self._arrived.popleft()
+
+    def note(self, event: object) -> None:
+        """Keep ``event`` in `noted`."""
+        self.noted.append(event)
 
     def unplug(self) -> None:
         """Lose the link; what has arrived can still be received."""
@@ -261,6 +299,16 @@ class SimGattLink:
         if uuid not in self._known:
             raise Refused(uuid, _ATTRIBUTE_NOT_FOUND)
         return self._known[uuid]
+
+    async def _pass(self, wait: Wait) -> None:
+        """Let a pause pass; for one who gives up waiting it is still there."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + wait.seconds
+        try:
+            await asyncio.sleep(wait.seconds)
+        except asyncio.CancelledError:
+            self._ahead = Wait(max(end - loop.time(), 0))
+            raise
 
     def _follow(self, actions: Iterable[Action]) -> None:
         self._due.append(iter(actions))
@@ -282,6 +330,7 @@ class SimGattLink:
         if self._sent not in self._lose:
             times = 1 + (self._sent in self._repeat)
             self._arrived.extend([Packet(send.uuid, send.payload)] * times)
+            self.received.extend([Packet(send.uuid, send.payload)] * times)
             if is_indication:  # confirmed, the bench goes on
                 self._ahead = self._next()
         elif is_indication:

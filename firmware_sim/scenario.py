@@ -15,11 +15,15 @@ from typing import Annotated, TypeAlias, TypedDict
 from msgspec import Meta, Struct
 
 from firmware_sim.bench import GattBench, SerialBench
-from firmware_sim.cuff import BloodPressureCuff, BloodPressureRecord, CuffFaults
-from firmware_sim.glucose_meter import GlucoseFaults, GlucoseMeter, GlucoseRecord
+from firmware_sim.devices.gatt_blood_pressure import (
+    BloodPressureCuff,
+    BloodPressureRecord,
+    CuffFaults,
+)
+from firmware_sim.devices.gatt_glucose import GlucoseFaults, GlucoseMeter, GlucoseRecord
+from firmware_sim.devices.onetouch_ultraeasy import CAPACITY, UltraEasy, UltraEasyRecord
 from firmware_sim.label import Label
 from firmware_sim.series import Row, find, measurements
-from firmware_sim.ultraeasy import CAPACITY, UltraEasy, UltraEasyRecord
 from protocols.config import ConfigError
 from protocols.config import read as read_config
 

@@ -56,15 +56,31 @@ _CODES: dict[Quantity, tuple[str | None, str | None]] = {
     Quantity.MEAN_PRESSURE: ("8478-0", "150023"),
     Quantity.PULSE_RATE: ("8867-4", "149546"),
     Quantity.KETONE: ("66441-7", None),
+    Quantity.OXYGEN_SATURATION: ("59408-5", "150456"),
+    Quantity.BODY_TEMPERATURE: ("8310-5", "150364"),
+    Quantity.BODY_WEIGHT: ("29463-7", "188736"),
+    Quantity.BODY_HEIGHT: ("8302-2", "188740"),
+    Quantity.BODY_MASS_INDEX: ("39156-5", "188752"),
+    Quantity.BODY_FAT: (None, "188748"),
 }
+_PULSE_OF_OXIMETER = Kind.OXYGEN_SATURATION, Quantity.PULSE_RATE
+_PULSE_BY_OXIMETER = ("8867-4", "149530")
 
 
 def codes(seen: Observation, value: Seen) -> list[Served]:
     """Return the codes of a value: LOINC first, then MDC; empty if there is none."""
-    if value.quantity == Quantity.GLUCOSE:
+    loinc: str | None
+    mdc: str | None
+    if seen.kind == Kind.INTERSTITIAL_GLUCOSE and value.quantity == Quantity.GLUCOSE:
+        by_unit = _GLUCOSE_LOINC["interstitial_fluid"]
+        loinc = by_unit[0 if value.unit in _MASS else 1]
+        mdc = _GLUCOSE_MDC["interstitial_fluid"]
+    elif value.quantity == Quantity.GLUCOSE:
         loinc, mdc = _glucose_codes(seen, value.unit)
+    elif (seen.kind, value.quantity) == _PULSE_OF_OXIMETER:
+        loinc, mdc = _PULSE_BY_OXIMETER
     else:
-        loinc, mdc = _CODES[value.quantity]
+        loinc, mdc = _CODES.get(value.quantity, (None, None))
     if seen.kind == Kind.CONTROL_SOLUTION:
         # LOINC codes what is measured of a person.
         loinc = None

@@ -48,7 +48,7 @@ class GattLink(Protocol):
         """
 
     async def write(self, uuid: UUID, payload: bytes) -> None:
-        """Write the characteristic and wait for the device's response.
+        """Write the characteristic, with a response where it gives one.
 
         Raises:
             Refused: The device refused.
@@ -71,23 +71,33 @@ class GattLink(Protocol):
                 that was returned.
         """
 
+    def note(self, event: object) -> None:
+        """Have the agent count something that no one asked for, as damage."""
 
-class SerialLink(Protocol):
-    """An open serial port at the driver's speed."""
+
+class Stream(Protocol):
+    """Bytes in both directions, with no regard to where a message ends."""
 
     async def read(self) -> bytes:
         """Return what has arrived, at least one byte; wait for it.
 
         Raises:
-            LinkLost: The port is gone.
+            LinkLost: The connection is gone.
         """
 
     async def write(self, data: bytes) -> None:
         """Send ``data``.
 
         Raises:
-            LinkLost: The port is gone.
+            LinkLost: The connection is gone.
         """
 
     def note(self, event: object) -> None:
         """Have the agent count something that no one asked for, as damage."""
+
+
+class SerialLink(Stream, Protocol):
+    """An open serial port at the driver's speed."""
+
+    async def keep(self, frame: bytes) -> None:
+        """Have the agent write a frame down before anything else happens to it."""

@@ -24,6 +24,11 @@ class Kind(StrEnum):
     KETONE = "ketone"
     CONTROL_SOLUTION = "control-solution"  # a check of the meter, never a person's
     BLOOD_PRESSURE = "blood-pressure"
+    INTERSTITIAL_GLUCOSE = "interstitial-glucose"  # of a sensor under the skin
+    BLOOD_ANALYTE = "blood-analyte"  # what else a strip can measure
+    OXYGEN_SATURATION = "oxygen-saturation"
+    BODY_TEMPERATURE = "body-temperature"
+    BODY_WEIGHT = "body-weight"  # and what a scale makes of it
 
 
 class Quantity(StrEnum):
@@ -35,6 +40,26 @@ class Quantity(StrEnum):
     DIASTOLIC = "diastolic"
     MEAN_PRESSURE = "mean-pressure"
     PULSE_RATE = "pulse-rate"
+    GLUCOSE_RATE = "glucose-rate"
+    HEMATOCRIT = "hematocrit"
+    HEMOGLOBIN = "hemoglobin"
+    URIC_ACID = "uric-acid"
+    CHOLESTEROL = "cholesterol"
+    TRIGLYCERIDES = "triglycerides"
+    LACTATE = "lactate"
+    OXYGEN_SATURATION = "oxygen-saturation"
+    BODY_TEMPERATURE = "body-temperature"
+    BODY_WEIGHT = "body-weight"
+    BODY_HEIGHT = "body-height"
+    BODY_MASS_INDEX = "body-mass-index"
+    BODY_FAT = "body-fat"
+    BASAL_METABOLISM = "basal-metabolism"
+    MUSCLE = "muscle"
+    MUSCLE_MASS = "muscle-mass"
+    FAT_FREE_MASS = "fat-free-mass"
+    SOFT_LEAN_MASS = "soft-lean-mass"
+    BODY_WATER_MASS = "body-water-mass"
+    BODY_IMPEDANCE = "body-impedance"
 
 
 class Unit(StrEnum):
@@ -47,17 +72,64 @@ class Unit(StrEnum):
     MM_HG = "mm[Hg]"
     KILOPASCAL = "kPa"
     PER_MINUTE = "/min"
+    MG_PER_DL_PER_MINUTE = "mg/dL/min"
+    G_PER_DL = "g/dL"
+    PERCENT = "%"
+    CELSIUS = "Cel"
+    FAHRENHEIT = "[degF]"
+    KILOGRAM = "kg"
+    POUND = "[lb_av]"
+    METRE = "m"
+    INCH = "[in_i]"
+    KG_PER_M2 = "kg/m2"
+    KILOJOULE = "kJ"
+    KILOCALORIE = "kcal"
+    OHM = "Ohm"
 
 
-_QUANTITIES = {
+# What an observation of each kind may hold.
+QUANTITIES = {
     Kind.GLUCOSE: {Quantity.GLUCOSE},
-    Kind.CONTROL_SOLUTION: {Quantity.GLUCOSE, Quantity.KETONE},
+    Kind.CONTROL_SOLUTION: {
+        Quantity.GLUCOSE,
+        Quantity.KETONE,
+        Quantity.HEMATOCRIT,
+        Quantity.HEMOGLOBIN,
+        Quantity.URIC_ACID,
+        Quantity.CHOLESTEROL,
+        Quantity.TRIGLYCERIDES,
+        Quantity.LACTATE,
+    },
     Kind.KETONE: {Quantity.KETONE},
     Kind.BLOOD_PRESSURE: {
         Quantity.SYSTOLIC,
         Quantity.DIASTOLIC,
         Quantity.MEAN_PRESSURE,
         Quantity.PULSE_RATE,
+    },
+    Kind.INTERSTITIAL_GLUCOSE: {Quantity.GLUCOSE, Quantity.GLUCOSE_RATE},
+    Kind.BLOOD_ANALYTE: {
+        Quantity.HEMATOCRIT,
+        Quantity.HEMOGLOBIN,
+        Quantity.URIC_ACID,
+        Quantity.CHOLESTEROL,
+        Quantity.TRIGLYCERIDES,
+        Quantity.LACTATE,
+    },
+    Kind.OXYGEN_SATURATION: {Quantity.OXYGEN_SATURATION, Quantity.PULSE_RATE},
+    Kind.BODY_TEMPERATURE: {Quantity.BODY_TEMPERATURE},
+    Kind.BODY_WEIGHT: {
+        Quantity.BODY_WEIGHT,
+        Quantity.BODY_HEIGHT,
+        Quantity.BODY_MASS_INDEX,
+        Quantity.BODY_FAT,
+        Quantity.BASAL_METABOLISM,
+        Quantity.MUSCLE,
+        Quantity.MUSCLE_MASS,
+        Quantity.FAT_FREE_MASS,
+        Quantity.SOFT_LEAN_MASS,
+        Quantity.BODY_WATER_MASS,
+        Quantity.BODY_IMPEDANCE,
     },
 }
 
@@ -74,6 +146,10 @@ class State(IntEnum):
     DEVICE_ERROR = 6  # the device itself says that the value must not be used
     NO_VALUE = 7  # a placeholder, as the negative glucose of some meters
 
+
+POSITION = "position-at-this-time"
+"""In an observation's context: the how manyth, from the oldest, it is of those that
+the device holds with this very time and these very values; not said of the first."""
 
 _SPECIAL_STATES = {
     Special.NAN: State.NOT_A_NUMBER,
@@ -161,7 +237,7 @@ class Observation:
         quantities = [value.quantity for value in self.values]
         if len({*quantities}) < max(len(quantities), 1):
             raise ValueError(f"{self.kind} needs values, each of another quantity")
-        if not {*quantities} <= _QUANTITIES[self.kind]:
+        if not {*quantities} <= QUANTITIES[self.kind]:
             raise ValueError(f"{', '.join(quantities)} is not what {self.kind} has")
         if len(dict(self.context)) < len(self.context):
             raise ValueError(f"a name stands twice in the context {self.context}")
@@ -325,7 +401,7 @@ def key(reading: Reading) -> Key:
         -1 if seen.slot is None else seen.slot,
         seen.kind.value,
         ordinal,
-        int.from_bytes(_digest(_values(seen), 2), "big"),
+        int.from_bytes(_digest(_said(seen), 2), "big"),
     )
 
 
@@ -347,6 +423,13 @@ def packed_time(time: DateTime) -> int:
     for part in time[1:]:
         packed = packed << 8 | part
     return packed
+
+
+def _said(seen: Observation) -> list[object]:
+    """Return what tells it from another one of the same clock or number."""
+    values: list[object] = [*_values(seen)]
+    position = dict(seen.context).get(POSITION)
+    return values if position is None else [*values, position]
 
 
 def _values(seen: Observation) -> list[list[object]]:

@@ -16,8 +16,8 @@ IMPLAUSIBLE_VALUE = 1
 IMPLAUSIBLE_RELATION = 2
 
 # Rows by column of the values: glucose mg/dL, systolic, diastolic and mean mm[Hg],
-# pulse per minute, ketone mmol/L.
-GLUCOSE, SYSTOLIC, DIASTOLIC, MEAN, PULSE, KETONE = range(6)
+# pulse per minute, ketone mmol/L, SpO2 %, temperature Cel, weight kg.
+GLUCOSE, SYSTOLIC, DIASTOLIC, MEAN, PULSE, KETONE, SPO2, TEMPERATURE, WEIGHT = range(9)
 LIMITS: F8 = np.array(
     [
         [10.0, 900.0],
@@ -26,6 +26,9 @@ LIMITS: F8 = np.array(
         [25.0, 280.0],
         [25.0, 240.0],
         [0.0, 8.0],
+        [50.0, 100.0],
+        [30.0, 43.0],
+        [2.0, 400.0],
     ]
 )
 
@@ -34,7 +37,7 @@ def plausibility(values: F8) -> U4:
     """Flag values outside what is physiological, and pressures that do not fit.
 
     Args:
-        values: Shape (n, 6), a reading a row, by the columns above in canonical
+        values: Shape (n, 9), a reading a row, by the columns above in canonical
             units; NaN is missing and never flagged.
 
     Returns:
@@ -44,14 +47,14 @@ def plausibility(values: F8) -> U4:
         between diastolic and systolic.
 
     Raises:
-        ValueError: ``values`` is not (n, 6).
+        ValueError: ``values`` is not (n, 9).
     """
     if values.ndim != 2 or values.shape[1] != len(LIMITS):
         raise ValueError(f"values must be (n, {len(LIMITS)}), got {values.shape}")
     return _plausibility(np.ascontiguousarray(values), LIMITS)
 
 
-@kernel(np.zeros((1, 6)), LIMITS)
+@kernel(np.zeros((1, 9)), LIMITS)
 def _plausibility(values: F8, limits: F8) -> U4:
     flags = np.zeros(values.shape[0], dtype=np.uint32)
     for i in range(values.shape[0]):

@@ -35,6 +35,7 @@ _NO_RADIO = "no Bluetooth ({}); is bluetoothd running? see 'systemctl status blu
 
 
 Journal = Callable[[list[Packet]], Awaitable[None]]
+Note = Callable[[object], None]
 
 
 class NoRadio(Exception):
@@ -54,8 +55,10 @@ class BleLink:
         coming: "asyncio.Queue[Packet | None]",
         security: LinkSecurity,
         journal: Journal,
+        note: Note,
     ) -> None:
         self.security = security
+        self.note = note
         self._client = client
         self._services = client.services  # bleak forgets them with the connection
         self._journal = journal
@@ -86,9 +89,11 @@ class BleLink:
             return bytes(await self._client.read_gatt_char(uuid))
 
     async def write(self, uuid: UUID, payload: bytes) -> None:
-        """Write the characteristic and wait for the device's response."""
+        """Write the characteristic, with a response where it gives one."""
+        found = self._services.get_characteristic(uuid)
+        response = found is None or "write" in found.properties
         async with _errors(uuid):
-            await self._client.write_gatt_char(uuid, payload, response=True)
+            await self._client.write_gatt_char(uuid, payload, response=response)
 
     async def subscribe(self, uuid: UUID) -> None:
         """Enable the characteristic's notifications or indications."""
@@ -232,6 +237,9 @@ class Radio:
         device: BLEDevice,
         passkey: str | None,
         journal: Journal,
+        note: Note,
+        *,
+        pair: bool,
     ) -> AsyncIterator[BleLink]:
         """Connect to a device, and pair with it unless it is paired.
 
@@ -239,6 +247,8 @@ class Radio:
             device: As `seen`.
             passkey: The six digits printed on it, if it pairs by passkey.
             journal: Called with the packets that come, before all else.
+            note: Called with each piece of damage that the driver meets.
+            pair: False for a device that can't be paired with.
 
         Raises:
             LinkLost: It can't be reached, or refuses to pair.
@@ -247,7 +257,7 @@ class Radio:
         client = BleakClient(
             device,
             disconnected_callback=lambda _: coming.put_nowait(None),
-            pair=True,
+            pair=pair,
             timeout=_CONNECT_S,
         )
         address = device.address.upper()
@@ -267,7 +277,9 @@ class Radio:
         # A bond from before the agent started may have been made without a passkey.
         by_passkey = address in self._authenticated
         security = LinkSecurity.AUTHENTICATED if by_passkey else LinkSecurity.ENCRYPTED
-        link = BleLink(client, coming, security, journal)
+        if not pair:
+            security = LinkSecurity.NONE
+        link = BleLink(client, coming, security, journal, note)
         pump = asyncio.ensure_future(link.pump())
         try:
             yield link

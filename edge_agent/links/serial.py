@@ -1,23 +1,35 @@
 """A serial port as a driver's link."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import serial
 
+from drivers.sdk import SerialDriver
 from protocols.link import LinkLost
+
+_PARITIES = {
+    "none": serial.PARITY_NONE,
+    "odd": serial.PARITY_ODD,
+    "even": serial.PARITY_EVEN,
+}
 
 
 class SerialPort:
     """An open port; bytes that arrive are kept until they are read."""
 
-    def __init__(self, port: serial.Serial, note: Callable[[object], None]) -> None:
+    def __init__(
+        self,
+        port: serial.Serial,
+        note: Callable[[object], None],
+        keep: Callable[[bytes], Awaitable[None]],
+    ) -> None:
         self._port = port
         self._arrived = bytearray()
         self._lost = False
         self._wake = asyncio.Event()
-        self.note = note
+        self.note, self._keep = note, keep
 
     def take(self) -> None:
         """Take what has arrived; the event loop calls this when something has."""
@@ -39,6 +51,10 @@ class SerialPort:
         self._arrived.clear()
         return arrived
 
+    async def keep(self, frame: bytes) -> None:
+        """Have the agent write a frame down before anything else happens to it."""
+        await self._keep(frame)
+
     async def write(self, data: bytes) -> None:
         """Send ``data``."""
         try:
@@ -49,24 +65,35 @@ class SerialPort:
 
 @asynccontextmanager
 async def open_port(
-    name: str, baud: int, note: Callable[[object], None]
+    name: str,
+    driver: SerialDriver,
+    note: Callable[[object], None],
+    keep: Callable[[bytes], Awaitable[None]],
 ) -> AsyncIterator[SerialPort]:
-    """Open a serial port at 8 data bits, no parity, 1 stop bit, for us alone.
+    """Open a serial port at 8 data bits and 1 stop bit, for us alone.
 
     Args:
         name: Its device file.
-        baud: Its speed.
+        driver: What is to read it: its speed and parity.
         note: Called with each piece of damage that the driver meets.
+        keep: Called with each frame that is to be written down at once.
 
     Raises:
         LinkLost: It is not there, or another program has it.
     """
     try:
-        port = serial.Serial(name, baud, timeout=0, write_timeout=1, exclusive=True)
+        port = serial.Serial(
+            name,
+            driver.baud,
+            parity=_PARITIES[driver.parity],
+            timeout=0,
+            write_timeout=1,
+            exclusive=True,
+        )
     except (OSError, serial.SerialException) as error:
         raise LinkLost(f"can't open {name}: {error}") from error
     loop = asyncio.get_running_loop()
-    link = SerialPort(port, note)
+    link = SerialPort(port, note, keep)
     loop.add_reader(port.fileno(), link.take)
     try:
         port.reset_input_buffer()

@@ -19,9 +19,10 @@ from enum import IntFlag
 from uuid import UUID
 
 from protocols.cursor import Cursor
+from protocols.gatt import fields
 from protocols.gatt.time import DateTime, date_time
 from protocols.gatt.uuid import sig
-from protocols.kinds import PayloadKind, Shown, flag_names
+from protocols.kinds import PayloadKind, Shown, flag_names, trailing
 from protocols.medfloat import Number, sfloat, show_number
 
 SERVICE: UUID = sig(0x1810)
@@ -29,7 +30,7 @@ BLOOD_PRESSURE_MEASUREMENT: UUID = sig(0x2A35)
 INTERMEDIATE_CUFF_PRESSURE: UUID = sig(0x2A36)
 BLOOD_PRESSURE_FEATURE: UUID = sig(0x2A49)
 
-UNKNOWN_USER = 255
+UNKNOWN_USER = fields.UNKNOWN_USER
 _PULSE_RANGES = ("within", "above_upper", "below_lower", "reserved")
 
 
@@ -153,16 +154,15 @@ def decode_big_endian_tail(payload: bytes) -> Measurement:
         )
 
 
-def decode_feature(payload: bytes) -> int:
-    """Read the bits of a Blood Pressure Feature value; `Feature` names them.
-
-    Raises:
-        DecodeError: ``payload`` is cut short.
-    """
-    with Cursor("Blood Pressure Feature", payload) as read:
-        feature = read.u16("feature")
-        read.rest()
-        return feature
+def show_status(status: int | None) -> Shown:
+    """Show a Measurement Status, if there is one."""
+    if status is None:
+        return {}
+    return {
+        "status": status,
+        "status_flags": flag_names(Status, status),
+        "pulse_range": pulse_range(status),
+    }
 
 
 def _show_tail(seen: Measurement) -> Shown:
@@ -170,23 +170,13 @@ def _show_tail(seen: Measurement) -> Shown:
         "flags": int(seen.flags),
         "unit": "kPa" if Flag.KPA in seen.flags else "mmHg",
     }
-    if seen.time is not None:
-        shown["timestamp"] = str(seen.time)
-        if seen.time.moment is None:
-            shown["timestamp_valid"] = False
+    shown |= fields.show_timestamp(seen.time)
     if seen.pulse_rate is not None:
         shown["pulse_rate"] = show_number(seen.pulse_rate)
     if seen.user is not None:
         shown["user_id"] = seen.user
-    if seen.status is not None:
-        shown["status"] = seen.status
-        shown["status_flags"] = flag_names(Status, seen.status)
-        shown["pulse_range"] = pulse_range(seen.status)
-    if reserved := seen.flags & ~0x1F:
-        shown["reserved_flag_bits"] = int(reserved)
-    if seen.trailing:
-        shown["trailing_bytes"] = len(seen.trailing)
-    return shown
+    shown |= show_status(seen.status) | fields.show_reserved(seen.flags)
+    return shown | trailing(seen.trailing)
 
 
 def _show_measurement(payload: bytes, *, variant: str = "standard") -> Shown:
@@ -205,16 +195,10 @@ def _show_cuff_pressure(payload: bytes) -> Shown:
     return {"cuff_pressure": show_number(seen.systolic), **_show_tail(seen)}
 
 
-def _show_feature(payload: bytes) -> Shown:
-    feature = decode_feature(payload)
-    shown: Shown = {"value": feature, "features": flag_names(Feature, feature)}
-    if len(payload) > 2:
-        shown["trailing_bytes"] = len(payload) - 2
-    return shown
-
-
 KINDS = {
-    "gatt.blood_pressure_feature": PayloadKind(_show_feature),
+    "gatt.blood_pressure_feature": fields.feature_kind(
+        "Blood Pressure Feature", Feature
+    ),
     "gatt.blood_pressure_measurement": PayloadKind(
         _show_measurement, {"variant": ("standard", "beurer_bm85")}
     ),

@@ -14,7 +14,7 @@ from uuid import UUID
 from protocols.cursor import Cursor
 from protocols.errors import Fault
 from protocols.gatt.uuid import sig
-from protocols.kinds import PayloadKind, Shown
+from protocols.kinds import PayloadKind, Shown, trailing
 
 SERVICE: UUID = sig(0x180A)
 SYSTEM_ID: UUID = sig(0x2A23)
@@ -96,9 +96,7 @@ def _show_string(payload: bytes) -> Shown:
 def _show_system_id(payload: bytes) -> Shown:
     text = f"{decode_system_id(payload):016X}"
     shown: Shown = {"eui64": text, "oui": text[:6], "manufacturer_id": text[6:]}
-    if len(payload) > 8:
-        shown["trailing_bytes"] = len(payload) - 8
-    return shown
+    return shown | trailing(payload[8:])
 
 
 def _show_pnp_id(payload: bytes) -> Shown:
@@ -109,9 +107,7 @@ def _show_pnp_id(payload: bytes) -> Shown:
         "product_id": pnp.product_id,
         "product_version": pnp.product_version,
     }
-    if pnp.trailing:
-        shown["trailing_bytes"] = len(pnp.trailing)
-    return shown
+    return shown | trailing(pnp.trailing)
 
 
 KINDS = {

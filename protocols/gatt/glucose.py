@@ -35,9 +35,10 @@ from enum import IntFlag
 from uuid import UUID
 
 from protocols.cursor import Cursor
+from protocols.gatt import fields
 from protocols.gatt.time import DateTime, date_time
 from protocols.gatt.uuid import sig
-from protocols.kinds import PayloadKind, Shown, flag_names
+from protocols.kinds import PayloadKind, Shown, flag_names, trailing
 from protocols.medfloat import Number, show_number
 
 SERVICE: UUID = sig(0x1808)
@@ -304,18 +305,6 @@ def decode_context(payload: bytes) -> Context:
         )
 
 
-def decode_feature(payload: bytes) -> int:
-    """Read the bits of a Glucose Feature value; `Feature` names them.
-
-    Raises:
-        DecodeError: ``payload`` is cut short.
-    """
-    with Cursor("Glucose Feature", payload) as read:
-        feature = read.u16("feature")
-        read.rest()
-        return feature
-
-
 def _show_measurement(payload: bytes) -> Shown:
     seen = decode_measurement(payload)
     shown: Shown = {
@@ -336,11 +325,7 @@ def _show_measurement(payload: bytes) -> Shown:
     if seen.status is not None:
         shown["status"] = seen.status
         shown["status_flags"] = flag_names(Status, seen.status)
-    if reserved := seen.flags & ~0x1F:
-        shown["reserved_flag_bits"] = int(reserved)
-    if seen.trailing:
-        shown["trailing_bytes"] = len(seen.trailing)
-    return shown
+    return shown | fields.show_reserved(seen.flags) | trailing(seen.trailing)
 
 
 def _show_concentration(
@@ -389,21 +374,11 @@ def _show_context(payload: bytes) -> Shown:
     ):
         if number is not None:
             shown[name] = show_number(number)
-    if seen.trailing:
-        shown["trailing_bytes"] = len(seen.trailing)
-    return shown
-
-
-def _show_feature(payload: bytes) -> Shown:
-    feature = decode_feature(payload)
-    shown: Shown = {"value": feature, "features": flag_names(Feature, feature)}
-    if len(payload) > 2:
-        shown["trailing_bytes"] = len(payload) - 2
-    return shown
+    return shown | trailing(seen.trailing)
 
 
 KINDS = {
-    "gatt.glucose_feature": PayloadKind(_show_feature),
+    "gatt.glucose_feature": fields.feature_kind("Glucose Feature", Feature),
     "gatt.glucose_measurement": PayloadKind(_show_measurement),
     "gatt.glucose_measurement_context": PayloadKind(_show_context),
 }

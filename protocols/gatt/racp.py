@@ -22,7 +22,7 @@ from protocols.cursor import Cursor
 from protocols.errors import Fault
 from protocols.gatt.time import date_time
 from protocols.gatt.uuid import sig
-from protocols.kinds import PayloadKind, Shown
+from protocols.kinds import PayloadKind, Shown, trailing
 
 RECORD_ACCESS_CONTROL_POINT: UUID = sig(0x2A52)
 
@@ -388,9 +388,7 @@ def _show(payload: bytes, *, dialect: str = "standard", role: str = "any") -> Sh
             Operator.WITHIN_RANGE,
         ):
             shown |= _show_filter(read, operator, dialect)
-        if trailing := read.rest():
-            shown["trailing_bytes"] = len(trailing)
-    return shown
+        return shown | trailing(read.rest())
 
 
 def _show_response(read: Cursor) -> Shown:

@@ -25,7 +25,6 @@ _LONG = {
     "edge_agent/outbox.py": "all that the station's memory does, in one place",
     "protocols/gatt/racp.py": "one control point: its messages, and the dialogue",
     "protocols/uplink/batch.py": "one format, its columns and both directions of it",
-    "protocols/gatt/glucose.py": "one service with all its tables of codes",
 }
 
 

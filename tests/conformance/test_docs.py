@@ -10,7 +10,7 @@ import pytest
 
 import edge_agent.config
 import gateway.config
-from edge_agent import registry
+from drivers import registry
 
 _ROOT = Path(__file__).parents[2]
 _REFERENCE = _ROOT / "docs" / "reference"

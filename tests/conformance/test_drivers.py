@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 import pytest
 
 from drivers.sdk import GattDriver, SerialDriver
-from edge_agent import registry
+from drivers import registry
 from protocols.observation import Kind
 
 _HEADINGS = ("Measures", "Modes", "Clock", "History", "Source", "Tested")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from drivers.sdk import Event, GattDriver, SerialDriver
+from drivers.sdk import Event, GattDriver, SerialDriver, Terms
 from firmware_sim.link import SimGattLink, SimSerialLink
 
 _E = TypeVar("_E")
@@ -25,11 +25,13 @@ async def visit(
     driver: GattDriver | SerialDriver,
     link: SimGattLink | SimSerialLink,
     mark: int | None = None,
+    terms: Terms | None = None,
 ) -> Visit:
     """Visit, and keep what was yielded before an error."""
     found = Visit()
     try:
-        async for event in driver.visit(link, mark):  # type: ignore[arg-type]
+        terms = terms or Terms(mark=mark)
+        async for event in driver.visit(link, terms):  # type: ignore[arg-type]
             found.events.append(event)
     except Exception as error:  # noqa: BLE001 - the test looks at it
         found.error = error

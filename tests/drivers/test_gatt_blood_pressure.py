@@ -14,11 +14,16 @@ from drivers.sdk import (
     Packet,
     Quantity,
     State,
+    Terms,
     Undecoded,
     Unit,
     Value,
 )
-from firmware_sim.cuff import BloodPressureCuff, BloodPressureRecord, CuffFaults
+from firmware_sim.devices.gatt_blood_pressure import (
+    BloodPressureCuff,
+    BloodPressureRecord,
+    CuffFaults,
+)
 from firmware_sim.link import SimGattLink
 from protocols.gatt.uuid import sig
 from tests.drivers.collecting import visit
@@ -66,7 +71,7 @@ async def test_the_published_example_is_read_whole() -> None:
         Identity("vitalwire simulation", "Blood pressure cuff", "00000815", "1.0"),
         FULL_SEEN,
     ]
-    assert DRIVER.decode(Packet(sig(0x2A35), FULL_BYTES)) == [FULL_SEEN]
+    assert DRIVER.decode(Packet(sig(0x2A35), FULL_BYTES), Identity()) == [FULL_SEEN]
 
 
 async def test_a_failed_measurement_has_no_numbers() -> None:
@@ -232,7 +237,7 @@ async def test_a_known_cuff_is_not_asked_who_it_is() -> None:
     events = [
         event
         async for event in DRIVER.visit(
-            SimGattLink(BloodPressureCuff([FULL])), None, is_known=True
+            SimGattLink(BloodPressureCuff([FULL])), Terms(identity=Identity())
         )
     ]
 
@@ -242,7 +247,7 @@ async def test_a_known_cuff_is_not_asked_who_it_is() -> None:
 @pytest.mark.parametrize("size", range(19))
 def test_a_cut_indication_is_kept_and_no_reading(size: int) -> None:
     """A pressure without its announced time would be another reading."""
-    (event,) = DRIVER.decode(Packet(sig(0x2A35), FULL_BYTES[:size]))
+    (event,) = DRIVER.decode(Packet(sig(0x2A35), FULL_BYTES[:size]), Identity())
 
     assert isinstance(event, Undecoded)
     assert event.payload == FULL_BYTES[:size]
@@ -259,7 +264,7 @@ def test_a_beurer_says_its_pulse_the_other_way_round() -> None:
     payload = bytes.fromhex("56 6a 00 47 00 00 00 ea 07 08 0b 12 1f 00 00 41 01 00 00")
     packet = Packet(sig(0x2A35), payload)
 
-    (seen,) = DRIVER.decode(packet)
+    (seen,) = DRIVER.decode(packet, Identity())
 
     assert isinstance(seen, Observation)
     assert [value.number for value in seen.values] == [106, 71, 65]

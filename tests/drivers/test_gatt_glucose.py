@@ -27,7 +27,7 @@ from drivers.sdk import (
     Value,
 )
 from firmware_sim.bench import Action, AttError, Send
-from firmware_sim.glucose_meter import GlucoseFaults, GlucoseMeter, GlucoseRecord
+from firmware_sim.devices.gatt_glucose import GlucoseFaults, GlucoseMeter, GlucoseRecord
 from firmware_sim.link import SimGattLink
 from protocols.gatt.racp import Incomplete
 from protocols.gatt.uuid import sig

@@ -25,6 +25,7 @@ from drivers.sdk import (
     Unit,
     Value,
 )
+from firmware_sim.devices.onetouch_ultraeasy import UltraEasy, UltraEasyRecord
 from firmware_sim.link import (
     Damage,
     SimSerialLink,
@@ -34,7 +35,6 @@ from firmware_sim.link import (
     twice,
     whole,
 )
-from firmware_sim.ultraeasy import UltraEasy, UltraEasyRecord
 from protocols.stream import Damaged
 from tests.drivers.collecting import visit
 
@@ -224,6 +224,9 @@ class _Swapped:
     def __init__(self, one: UltraEasy, other: UltraEasy, after: int) -> None:
         self._meters, self._left = [one, other], after
         self.baud = one.baud
+
+    def plugged(self) -> Iterable[bytes]:
+        return ()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         self._left -= 1

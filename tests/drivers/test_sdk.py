@@ -18,6 +18,7 @@ from drivers.sdk import (
     Observation,
     Packet,
     Refused,
+    Terms,
     identify,
     read_clock,
 )
@@ -111,7 +112,7 @@ async def test_a_known_cuff_is_enabled_first_and_its_clock_is_read() -> None:
         (_PRESSURE,),
     )
 
-    events = [event async for event in CUFF.visit(link, None, is_known=True)]
+    events = [event async for event in CUFF.visit(link, Terms(identity=Identity()))]
 
     assert link.asked == [blood_pressure.BLOOD_PRESSURE_MEASUREMENT, time.CURRENT_TIME]
     assert isinstance(events[0], DeviceClock)
@@ -123,4 +124,4 @@ async def test_a_known_cuff_is_enabled_first_and_its_clock_is_read() -> None:
 async def test_a_device_of_another_kind_is_told_as_such(driver: GattDriver) -> None:
     """An empty answer would look like an empty memory."""
     with pytest.raises(NoReply, match=r"has no"):
-        [event async for event in driver.visit(Link({}), None)]
+        [event async for event in driver.visit(Link({}), Terms())]

@@ -22,6 +22,7 @@ from drivers.sdk import (
     LinkLost,
     Packet,
     SerialDriver,
+    Terms,
 )
 from edge_agent import health
 from edge_agent.config import Config, Device
@@ -30,16 +31,20 @@ from edge_agent.identity import device_of
 from edge_agent.outbox import Outbox
 from edge_agent.visits import Capture, Station, attend
 from firmware_sim.bench import GattBench, SerialBench
-from firmware_sim.cuff import BloodPressureCuff, BloodPressureRecord
-from firmware_sim.glucose_meter import GlucoseMeter, GlucoseRecord
+from firmware_sim.devices.gatt_blood_pressure import (
+    BloodPressureCuff,
+    BloodPressureRecord,
+)
+from firmware_sim.devices.gatt_glucose import GlucoseMeter, GlucoseRecord
+from firmware_sim.devices.onetouch_ultraeasy import UltraEasy, UltraEasyRecord
 from firmware_sim.label import Label
 from firmware_sim.link import SimGattLink, SimSerialLink
-from firmware_sim.ultraeasy import UltraEasy, UltraEasyRecord
 from protocols.gatt.uuid import sig
 from protocols.observation import Quality, Reading, TimeMethod
 from protocols.uplink import batch
 
 PEER = "C0:FF:EE:00:00:01"
+DEVICE = Device("any", address=PEER)
 NOW = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 START = NOW - timedelta(days=2)
 
@@ -72,13 +77,13 @@ def read(
     station.health.devices.setdefault(PEER, DeviceHealth(driver.id))
 
     async def run() -> SimGattLink | SimSerialLink:
-        capture = Capture(station, PEER, driver)
+        capture = Capture(station, DEVICE, driver)
         await capture.recover()
         link: SimGattLink | SimSerialLink
         if isinstance(driver, GattDriver):
             link = _Journaling(device, **more)  # type: ignore[arg-type]
             link.journal = capture.journal
-            start = partial(driver.visit, link, is_known=capture.is_known)
+            start = partial(driver.visit, link)
         else:
             link = SimSerialLink(device, **more)  # type: ignore[arg-type]
             start = partial(driver.visit, link)
@@ -288,7 +293,7 @@ def test_what_a_paused_device_said_is_written_while_it_pauses(
     driver = gatt_blood_pressure.DRIVER
 
     async def run() -> None:
-        capture = Capture(station, PEER, driver)
+        capture = Capture(station, DEVICE, driver)
         taking = asyncio.ensure_future(
             capture.hear(partial(driver.visit, SimGattLink(device)))
         )
@@ -314,7 +319,7 @@ async def test_a_faulty_driver_is_told_and_tried_again(
         tries += 1
         raise ZeroDivisionError("a bug")
 
-    driver = SerialDriver("onetouch-ultraeasy", "1", (), 9600, broken)  # type: ignore[arg-type]
+    driver = SerialDriver("onetouch-ultraeasy", "1", (), 9600, session=broken)  # type: ignore[arg-type]
     task = asyncio.ensure_future(attend(station, device, driver))
     await asyncio.sleep(200)
     found = station.health.devices["nowhere"]
@@ -387,7 +392,7 @@ def test_a_process_that_is_gone_is_not_running(pid: object, *, there: bool) -> N
 def test_packets_that_cannot_be_journaled_wait_for_room(station: Station) -> None:
     """A cuff tells them once: a full disk must not lose them."""
     station.health.devices[PEER] = DeviceHealth("gatt-blood-pressure")
-    capture = Capture(station, PEER, gatt_blood_pressure.DRIVER)
+    capture = Capture(station, DEVICE, gatt_blood_pressure.DRIVER)
     packet = Packet(sig(0x2A35), bytes.fromhex("00 78 00 50 00 5d 00"))
     db = station.outbox._db
 
@@ -414,17 +419,19 @@ def test_a_driver_is_started_again_with_the_mark_of_the_device_that_is_there(
     station.health.devices[PEER] = DeviceHealth("scripted")
     given: list[int | None] = []
 
-    async def session(mark: int | None) -> AsyncGenerator[Event, None]:
-        given.append(mark)
+    async def session(terms: Terms) -> AsyncGenerator[Event, None]:
+        given.append(terms.mark)
         yield Identity("Acme", "Meter", "SECOND-77")
         yield Checkpoint(9)
 
     one = device_of(Identity("Acme", "Meter", "FIRST-42"), PEER)
     station.outbox.meet(PEER, one)
-    driver = SerialDriver("scripted", "1", (), 9600, lambda _link, mark: session(mark))
+    driver = SerialDriver(
+        "scripted", "1", (), 9600, session=lambda _, terms: session(terms)
+    )
     station.outbox.capture(PEER, [], mark=(one.id, "scripted", 500))
 
-    asyncio.run(Capture(station, PEER, driver).hear(session))
+    asyncio.run(Capture(station, DEVICE, driver).hear(session))
 
     assert given == [500, None]
     two = device_of(Identity("Acme", "Meter", "SECOND-77"), PEER)

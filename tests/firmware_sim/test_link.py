@@ -8,8 +8,11 @@ from uuid import UUID
 import pytest
 
 from firmware_sim.bench import Action, HangUp, Send
-from firmware_sim.cuff import BloodPressureCuff, BloodPressureRecord
-from firmware_sim.glucose_meter import GlucoseMeter, GlucoseRecord
+from firmware_sim.devices.gatt_blood_pressure import (
+    BloodPressureCuff,
+    BloodPressureRecord,
+)
+from firmware_sim.devices.gatt_glucose import GlucoseMeter, GlucoseRecord
 from firmware_sim.link import (
     Damage,
     SimGattLink,
@@ -35,6 +38,9 @@ class _Echo:
     """Says back what it hears, each byte doubled, as one answer."""
 
     baud = 9600
+
+    def plugged(self) -> Iterable[bytes]:
+        return ()
 
     def feed(self, data: bytes) -> Iterable[bytes]:
         return [bytes([byte, byte]) for byte in data]

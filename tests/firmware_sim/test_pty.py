@@ -13,8 +13,8 @@ import pytest
 import serial
 
 from firmware_sim.bench import SerialBench
+from firmware_sim.devices.onetouch_ultraeasy import UltraEasy
 from firmware_sim.pty import Port, plugged
-from firmware_sim.ultraeasy import UltraEasy
 
 _T = TypeVar("_T")
 

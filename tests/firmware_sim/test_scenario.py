@@ -10,10 +10,10 @@ import pytest
 
 from firmware_sim import scenario
 from firmware_sim.bench import Send
-from firmware_sim.cuff import BloodPressureCuff
-from firmware_sim.glucose_meter import GlucoseMeter
+from firmware_sim.devices.gatt_blood_pressure import BloodPressureCuff
+from firmware_sim.devices.gatt_glucose import GlucoseMeter
+from firmware_sim.devices.onetouch_ultraeasy import UltraEasy
 from firmware_sim.scenario import load
-from firmware_sim.ultraeasy import UltraEasy
 from protocols.config import ConfigError
 
 _DATA = Path(scenario.__file__).parent / "data"

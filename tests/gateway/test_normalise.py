@@ -8,6 +8,7 @@ import pytest
 from gateway.normalise import codes, device, reading
 from gateway.store import Stored, StoredDevice, Tally
 from protocols.observation import (
+    QUANTITIES,
     Device,
     Kind,
     Observation,
@@ -150,13 +151,61 @@ def test_control_solution_has_no_code_of_a_person() -> None:
     assert found["values"][0]["codes"] == [{"system": MDC, "code": "160208"}]
 
 
+# For which no code was found that two sources name.
+_UNCODED = {
+    Quantity.GLUCOSE_RATE,
+    Quantity.HEMATOCRIT,
+    Quantity.HEMOGLOBIN,
+    Quantity.URIC_ACID,
+    Quantity.CHOLESTEROL,
+    Quantity.TRIGLYCERIDES,
+    Quantity.LACTATE,
+    Quantity.BASAL_METABOLISM,
+    Quantity.MUSCLE,
+    Quantity.MUSCLE_MASS,
+    Quantity.FAT_FREE_MASS,
+    Quantity.SOFT_LEAN_MASS,
+    Quantity.BODY_WATER_MASS,
+    Quantity.BODY_IMPEDANCE,
+}
+
+
 def test_every_quantity_has_a_code() -> None:
-    """A quantity that is added to the protocols must be coded here too."""
-    kinds = {Quantity.GLUCOSE: Kind.GLUCOSE, Quantity.KETONE: Kind.KETONE}
-    for quantity in Quantity:
-        value = Value(quantity, Unit.MMOL_PER_L, Decimal(1))
-        kind = kinds.get(quantity, Kind.BLOOD_PRESSURE)
-        assert codes(Observation(kind, (value,)), value)
+    """A quantity that is added to the protocols must be coded here too, or named."""
+    uncoded = set()
+    for kind in {*Kind} - {Kind.CONTROL_SOLUTION}:
+        for quantity in QUANTITIES[kind]:
+            value = Value(quantity, Unit.MMOL_PER_L, Decimal(1))
+            if not codes(Observation(kind, (value,)), value):
+                uncoded.add(quantity)
+
+    assert uncoded == _UNCODED
+
+
+@pytest.mark.parametrize(
+    ("kind", "quantity", "unit", "expected"),
+    [
+        (Kind.INTERSTITIAL_GLUCOSE, Quantity.GLUCOSE, Unit.MG_PER_DL, "99504-3"),
+        (Kind.INTERSTITIAL_GLUCOSE, Quantity.GLUCOSE, Unit.MMOL_PER_L, "105272-9"),
+        (Kind.OXYGEN_SATURATION, Quantity.OXYGEN_SATURATION, Unit.PERCENT, "59408-5"),
+        (Kind.BODY_TEMPERATURE, Quantity.BODY_TEMPERATURE, Unit.CELSIUS, "8310-5"),
+        (Kind.BODY_WEIGHT, Quantity.BODY_WEIGHT, Unit.KILOGRAM, "29463-7"),
+    ],
+)
+def test_other_measurements_are_coded_too(
+    kind: Kind, quantity: Quantity, unit: Unit, expected: str
+) -> None:
+    """A sensor's glucose under a finger-stick's code would start an insulin dose."""
+    value = Value(quantity, unit, Decimal(1))
+
+    assert codes(Observation(kind, (value,)), value)[0]["code"] == expected
+
+
+def test_the_pulse_of_an_oximeter_is_not_that_of_a_cuff() -> None:
+    value = Value(Quantity.PULSE_RATE, Unit.PER_MINUTE, Decimal(60))
+    found = codes(Observation(Kind.OXYGEN_SATURATION, (value,)), value)
+
+    assert [code["code"] for code in found] == ["8867-4", "149530"]
 
 
 def test_unknown_times_are_null() -> None:

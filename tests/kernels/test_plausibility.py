@@ -18,7 +18,17 @@ from edge_agent.kernels.plausibility import LIMITS, _plausibility, plausibility
 
 _ROOT = Path(__file__).parents[2]
 # Device protocols, 6.1: what is accepted as physiological.
-PHYSIOLOGICAL = [(10, 900), (50, 280), (25, 200), (25, 280), (25, 240), (0, 8)]
+PHYSIOLOGICAL = [
+    (10, 900),
+    (50, 280),
+    (25, 200),
+    (25, 280),
+    (25, 240),
+    (0, 8),
+    (50, 100),
+    (30, 43),
+    (2, 400),
+]
 
 _NEAR = sorted({edge + step for pair in PHYSIOLOGICAL for edge in pair for step in (-1, -1e-9, 0, 1e-9, 1)})  # fmt: skip  # noqa: E501
 _NUMBERS = (
@@ -27,7 +37,7 @@ _NUMBERS = (
     | st.floats()
 )
 _TABLES = st.integers(0, 8).flatmap(
-    lambda n: arrays(np.float64, (n, 6), elements=_NUMBERS)
+    lambda n: arrays(np.float64, (n, 9), elements=_NUMBERS)
 )
 
 
@@ -38,7 +48,7 @@ def naive(row: list[float]) -> int:
         for value, (low, high) in zip(row, PHYSIOLOGICAL, strict=True)
         if not math.isnan(value)
     )
-    _, systolic, diastolic, mean, _, _ = row
+    _, systolic, diastolic, mean, *_ = row
     pulse_pressure = systolic - diastolic
     odd = pulse_pressure < 10 or pulse_pressure > 150
     odd = odd or mean < diastolic or mean > systolic
@@ -75,13 +85,13 @@ def test_plain_and_compiled_agree_with_the_naive_form_bit_for_bit(
     assert plausibility(values).tolist() == expected
 
 
-@pytest.mark.parametrize("column", range(6))
+@pytest.mark.parametrize("column", range(9))
 @pytest.mark.parametrize("side", [0, 1])
 def test_a_value_at_its_limit_is_inside(column: int, side: int) -> None:
     """Limits are inclusive, and one step beyond is not."""
     limit = float(PHYSIOLOGICAL[column][side])
     beyond = np.nextafter(limit, math.inf if side else -math.inf)
-    rows = np.full((2, 6), math.nan)
+    rows = np.full((2, 9), math.nan)
     rows[:, column] = [limit, beyond]
 
     assert plausibility(rows).tolist() == [0, 1]
@@ -109,25 +119,28 @@ def test_a_value_at_its_limit_is_inside(column: int, side: int) -> None:
 def test_pressures_must_fit_each_other(
     systolic: float, diastolic: float, mean: float, flags: int
 ) -> None:
-    row = [math.nan, systolic, diastolic, mean, math.nan, math.nan]
+    row = [math.nan, systolic, diastolic, mean, *[math.nan] * 5]
 
     assert plausibility(np.array([row], dtype=float)).tolist() == [flags]
 
 
 def test_nothing_gives_nothing_and_missing_is_never_flagged() -> None:
-    assert plausibility(np.empty((0, 6))).tolist() == []
-    assert plausibility(np.full((3, 6), math.nan)).tolist() == [0, 0, 0]
+    assert plausibility(np.empty((0, 9))).tolist() == []
+    assert plausibility(np.full((3, 9), math.nan)).tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize("shape", [(6,), (2, 5), (2, 7), (1, 2, 6)])
+@pytest.mark.parametrize("shape", [(9,), (2, 8), (2, 10), (1, 2, 9)])
 def test_another_shape_is_our_own_mistake(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"values must be \(n, 6\), got"):
+    with pytest.raises(ValueError, match=r"values must be \(n, 9\), got"):
         plausibility(np.zeros(shape))
+
+
+_ROWS = [[120.0, 120, 80, 93, 60, 1, 97, 36, 70], [5.0, 90, 85, 1, 1, 1, 1, 1, 1]]
 
 
 def test_a_view_of_other_strides_gives_the_same() -> None:
     """A compiled form for contiguous rows must not read a transposed table wrongly."""
-    table = np.asfortranarray([[120.0, 120, 80, 93, 60, 1], [5.0, 90, 85, 1, 1, 1]])
+    table = np.asfortranarray(_ROWS)
 
     assert plausibility(table).tolist() == [naive(row) for row in table.tolist()]
     assert plausibility(np.repeat(table, 2, 0)[::2]).tolist() == [0, 3]
@@ -137,7 +150,7 @@ _SCRIPT = """
 import numpy as np
 from edge_agent.kernels import jit, plausibility
 problem = jit.warm()
-values = np.array([[5.0] + [np.nan] * 5, [100.0, 120, 80, 93, 60, 1]])
+values = np.array([[5.0] + [np.nan] * 8, [100.0, 120, 80, 93, 60, 1, 97, 36, 70]])
 print(plausibility.plausibility(values).tolist())
 print(plausibility._plausibility.is_compiled)
 print(problem)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from protocols.errors import DecodeError, Fault
 from protocols.gatt.time import DateTime
 from protocols.observation import (
+    QUANTITIES,
     Device,
     Kind,
     LinkSecurity,
@@ -233,8 +234,8 @@ def is_values(item: object) -> bool:
     return (
         type(item) is list
         and len(item) == 5
-        and is_int(item[0], 0, 5)
-        and is_int(item[1], 0, 6)
+        and is_int(item[0], 0, 25)
+        and is_int(item[1], 0, 19)
         and is_column(item[2], or_null(is_int))
         and is_column(item[3], is_int)
         and is_column(item[4], up_to(7))
@@ -246,7 +247,7 @@ def is_group(item: Any) -> bool:  # noqa: ANN401 - any CBOR
         has_keys(item, {1, 2, 3, 4, 5, 6})
         and is_uint(item[1])
         and is_uint(item[2])
-        and is_int(item[3], 0, 3)
+        and is_int(item[3], 0, 8)
         and is_int(item[4], 1, 10_000)
         and has_keys(item[5], set(_COLUMNS), some=True)
         and all(is_column(data, _COLUMNS[name]) for name, data in item[5].items())
@@ -323,25 +324,16 @@ _STATED = st.one_of(
     st.tuples(st.none(), st.sampled_from([s for s in State if s > State.BELOW_RANGE])),
 )
 _MEASURES = [(q, u) for q in Quantity for u in Unit if measures(u, q)]
-_VALUES = st.builds(
-    lambda measure, stated: Value(*measure, *stated),
-    st.sampled_from(_MEASURES),
-    _STATED,
-)
 _MS = st.integers(-(1 << 62), 1 << 62)
-_PRESSURES = [
-    Quantity.SYSTOLIC,
-    Quantity.DIASTOLIC,
-    Quantity.MEAN_PRESSURE,
-    Quantity.PULSE_RATE,
-]
 
 
 def _of_kind(kind: Kind) -> st.SearchStrategy[tuple[Kind, tuple[Value, ...]]]:
     """Values that belong to a kind, each of another quantity."""
-    own = {Kind.BLOOD_PRESSURE: _PRESSURES, Kind.KETONE: [Quantity.KETONE]}
-    quantities = own.get(kind, [Quantity.GLUCOSE])
-    fitting = _VALUES.filter(lambda value: value.quantity in quantities)
+    fitting = st.builds(
+        lambda measure, stated: Value(*measure, *stated),
+        st.sampled_from([(q, u) for q, u in _MEASURES if q in QUANTITIES[kind]]),
+        _STATED,
+    )
     values = st.lists(
         fitting, min_size=1, max_size=4, unique_by=lambda value: value.quantity
     )
@@ -430,9 +422,7 @@ def test_readings_of_many_shapes_keep_their_order() -> None:
 @pytest.mark.parametrize("kind", Kind)
 def test_256_readings_of_any_kind_fit_into_a_message(kind: Kind) -> None:
     """The outbox makes batches of 256; none may be too long to be sent."""
-    glucose = ["GLUCOSE" if kind != Kind.KETONE else "KETONE"]
-    pressures = ["SYSTOLIC", "DIASTOLIC", "MEAN_PRESSURE", "PULSE_RATE"]
-    names = pressures if kind == Kind.BLOOD_PRESSURE else glucose
+    names = sorted(QUANTITIES[kind])
     start = datetime(2026, 1, 1)  # noqa: DTZ001 - a wall clock
     readings = tuple(
         replace(
@@ -440,7 +430,7 @@ def test_256_readings_of_any_kind_fit_into_a_message(kind: Kind) -> None:
             observation=Observation(
                 kind=kind,
                 values=tuple(
-                    Value(Quantity[name], Unit.MG_PER_DL, Decimal(at * 7919 % 2045))
+                    Value(name, Unit.MG_PER_DL, Decimal(at * 7919 % 2045))
                     for name in names
                 ),
                 device_time=DateTime.of(start + timedelta(seconds=at * at * 977)),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from firmware_sim.ultraeasy import UltraEasy, UltraEasyRecord
+from firmware_sim.devices.onetouch_ultraeasy import UltraEasy, UltraEasyRecord
 
 _TIME = datetime.fromisoformat("2024-06-15T14:30:45")  # 0x666da595
 _S, _E, _ACK = 1, 2, 4

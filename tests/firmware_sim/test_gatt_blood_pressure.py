@@ -7,7 +7,11 @@ from uuid import UUID
 import pytest
 
 from firmware_sim.bench import AttError, HangUp, Pairing, Security, Send
-from firmware_sim.cuff import BloodPressureCuff, BloodPressureRecord, CuffFaults
+from firmware_sim.devices.gatt_blood_pressure import (
+    BloodPressureCuff,
+    BloodPressureRecord,
+    CuffFaults,
+)
 from firmware_sim.fields import NOT_A_NUMBER
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from firmware_sim.bench import Action, AttError, HangUp, Pairing, Security, Send
-from firmware_sim.glucose_meter import GlucoseFaults, GlucoseMeter, GlucoseRecord
+from firmware_sim.devices.gatt_glucose import GlucoseFaults, GlucoseMeter, GlucoseRecord
 
 
 def _sig(number: int) -> UUID:

@@ -11,7 +11,7 @@ enabled, tells each only once, and then hangs up.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -29,7 +29,9 @@ from firmware_sim.bench import (
 )
 from firmware_sim.fields import NOT_A_NUMBER, date_time, sfloat
 from firmware_sim.label import Label, services
+from firmware_sim.trial import Shown, SimClock, Span, Trial
 from protocols.gatt.uuid import sig
+from protocols.observation import Kind, Quantity, Unit
 
 _BLOOD_PRESSURE, _MEASUREMENT, _FEATURE = sig(0x1810), sig(0x2A35), sig(0x2A49)
 
@@ -189,3 +191,39 @@ class BloodPressureCuff:
                 yield HangUp()
         if self._enabled:
             yield HangUp()
+
+
+def _record(shown: Shown) -> BloodPressureRecord:
+    values = {name: Decimal(str(number)) for name, number in shown.values.items()}
+    return BloodPressureRecord(
+        systolic=values[Quantity.SYSTOLIC],
+        diastolic=values[Quantity.DIASTOLIC],
+        mean=values[Quantity.MEAN_PRESSURE],
+        pulse_rate=values[Quantity.PULSE_RATE],
+        time=shown.time,
+        user=shown.slot,
+        status=0,
+    )
+
+
+def _make(shown: Sequence[Shown], _clock: SimClock) -> BloodPressureCuff:
+    return BloodPressureCuff([_record(one) for one in shown])
+
+
+def _take(cuff: BloodPressureCuff, shown: Shown) -> None:
+    cuff.store(_record(shown))
+
+
+TRIAL = Trial(
+    make=_make,
+    take=_take,
+    spans={
+        Kind.BLOOD_PRESSURE: (
+            Span(Quantity.SYSTOLIC, Unit.MM_HG, Decimal(60), Decimal(279)),
+            Span(Quantity.DIASTOLIC, Unit.MM_HG, Decimal(30), Decimal(200)),
+            Span(Quantity.MEAN_PRESSURE, Unit.MM_HG, Decimal(40), Decimal(226)),
+            Span(Quantity.PULSE_RATE, Unit.PER_MINUTE, Decimal(40), Decimal(199)),
+        )
+    },
+    slots=(1, 2),
+)

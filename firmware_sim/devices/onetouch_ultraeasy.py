@@ -20,14 +20,16 @@ The notes do not say what a meter answers to an index between its number of
 records and 501, nor to what it does not know; both are our choice.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from struct import pack
 from typing import Final
 
+from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial
 from protocols.crc import ccitt_false
+from protocols.observation import Kind, Quantity, Unit
 
 CAPACITY = 500  # records
 
@@ -104,6 +106,10 @@ class UltraEasy:
     def store(self, record: UltraEasyRecord) -> None:
         """Add a result, as a test does that somebody takes now; forget the oldest."""
         self._records = [*self._records, record][-CAPACITY:]
+
+    def plugged(self) -> Iterable[bytes]:
+        """Say nothing unasked."""
+        return ()
 
     def feed(self, data: bytes) -> Iterable[bytes]:
         """Take received bytes; return answers, each one frame.
@@ -184,3 +190,33 @@ def _crc(body: bytes) -> bytes:
 
 def _epoch(moment: datetime) -> int:
     return int(moment.replace(tzinfo=UTC).timestamp())
+
+
+def _record(shown: Shown) -> UltraEasyRecord:
+    number = shown.values[Quantity.GLUCOSE]
+    if isinstance(number, Limit):
+        return UltraEasyRecord(shown.time, _SHOWN[number])
+    return UltraEasyRecord(shown.time, number)
+
+
+def _make(shown: Sequence[Shown], clock: SimClock) -> UltraEasy:
+    return UltraEasy([_record(one) for one in shown], clock=clock)
+
+
+def _take(meter: UltraEasy, shown: Shown) -> None:
+    meter.store(_record(shown))
+
+
+_SHOWN = {Limit.HIGH: float("inf"), Limit.LOW: float("-inf")}
+
+TRIAL = Trial(
+    make=_make,
+    take=_take,
+    spans={
+        Kind.GLUCOSE: (
+            Span(Quantity.GLUCOSE, Unit.MG_PER_DL, Decimal(20), Decimal(600)),
+        )
+    },
+    limits=frozenset({Kind.GLUCOSE}),
+    capacity=CAPACITY,
+)

@@ -1,0 +1,1 @@
+"""The conformance kit: proves a driver against its simulated device."""

@@ -1,0 +1,172 @@
+"""Devices that are broken, or mean harm: wrapped round a good one."""
+
+from collections.abc import Iterable, Iterator
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from firmware_sim.bench import Action, AttError, Send, Wait
+
+_FLOOD = 60_000  # packets, more than any memory holds
+
+
+class _Around:
+    """A bench that differs from the one inside in what a subclass says."""
+
+    def __init__(self, bench: Any) -> None:  # noqa: ANN401 - any bench
+        self._bench = bench
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the bench's own
+        return getattr(self._bench, name)
+
+
+class Mute(_Around):
+    """Takes everything, and says nothing."""
+
+    def plugged(self) -> tuple[bytes, ...]:
+        """Say nothing."""
+        return ()
+
+    def feed(self, data: bytes) -> tuple[bytes, ...]:
+        """Hear, and say nothing."""
+        list(self._bench.feed(data))
+        return ()
+
+    def write(self, uuid: UUID, payload: bytes) -> tuple[Action, ...]:
+        """Take it, and say nothing."""
+        self._bench.write(uuid, payload)
+        return ()
+
+    def enabled(self, uuid: UUID, *, on: bool) -> tuple[Action, ...]:
+        """Take it, and say nothing."""
+        self._bench.enabled(uuid, on=on)
+        return ()
+
+
+class Endless(_Around):
+    """Repeats the first packet of whatever it tells, and does not come to an end."""
+
+    def write(self, uuid: UUID, payload: bytes) -> Iterable[Action]:
+        """Take it, and go on and on."""
+        return self._flood(self._bench.write(uuid, payload))
+
+    def enabled(self, uuid: UUID, *, on: bool) -> Iterable[Action]:
+        """Take it, and go on and on."""
+        return self._flood(self._bench.enabled(uuid, on=on))
+
+    def _flood(self, actions: Iterable[Action]) -> Iterator[Action]:
+        for action in actions:
+            yield action
+            if isinstance(action, Send):
+                for _ in range(_FLOOD):
+                    yield action
+
+
+class Junk(_Around):
+    """Says something that means nothing, once.
+
+    Args:
+        bench: The device.
+        which: Which of its answers, from 1.
+        seed: Of what it says.
+    """
+
+    def __init__(self, bench: Any, which: int, seed: int) -> None:  # noqa: ANN401
+        super().__init__(bench)
+        self._left = which
+        self._random = Random(seed)  # noqa: S311 - not a secret
+
+    def plugged(self) -> list[bytes | Wait]:
+        """Say it here, if it is time."""
+        return [self._say(one) for one in self._bench.plugged()]
+
+    def feed(self, data: bytes) -> list[bytes | Wait]:
+        """Say it here, if it is time."""
+        return [self._say(one) for one in self._bench.feed(data)]
+
+    def write(self, uuid: UUID, payload: bytes) -> Iterable[Action]:
+        """Say it here, if it is time."""
+        return self._packets(self._bench.write(uuid, payload))
+
+    def enabled(self, uuid: UUID, *, on: bool) -> Iterable[Action]:
+        """Say it here, if it is time."""
+        return self._packets(self._bench.enabled(uuid, on=on))
+
+    def _packets(self, actions: Iterable[Action]) -> Iterator[Action]:
+        for action in actions:
+            if isinstance(action, Send):
+                said = self._say(action.payload)
+                yield Send(action.uuid, said) if isinstance(said, bytes) else said
+            else:
+                yield action
+
+    def _say(self, answer: bytes | Wait) -> bytes | Wait:
+        self._left -= 1
+        if self._left or not isinstance(answer, bytes):
+            return answer
+        return self._random.randbytes(self._random.choice((1, len(answer), 20)))
+
+
+class Refusing(_Around):
+    """Refuses one of the reads, writes and subscriptions, counted together.
+
+    Args:
+        bench: The device.
+        which: Which one, from 1.
+        error: How.
+
+    Attributes:
+        has_refused: Whether it came to that.
+    """
+
+    def __init__(self, bench: Any, which: int, error: AttError) -> None:  # noqa: ANN401
+        super().__init__(bench)
+        self._left, self._error = which, error
+        self.has_refused = False
+
+    def read(self, uuid: UUID) -> bytes:
+        """Give it, or refuse."""
+        self._count()
+        value: bytes = self._bench.read(uuid)
+        return value
+
+    def write(self, uuid: UUID, payload: bytes) -> Iterable[Action]:
+        """Take it, or refuse."""
+        self._count()
+        actions: Iterable[Action] = self._bench.write(uuid, payload)
+        return actions
+
+    def enabled(self, uuid: UUID, *, on: bool) -> Iterable[Action]:
+        """Take it, or refuse."""
+        self._count()
+        actions: Iterable[Action] = self._bench.enabled(uuid, on=on)
+        return actions
+
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self.has_refused = True
+            raise self._error
+
+
+class Counted(_Around):
+    """Counts the bytes that a serial device sends.
+
+    Attributes:
+        total: How many they were.
+    """
+
+    total = 0
+
+    def plugged(self) -> list[bytes | Wait]:
+        """Count, and pass on."""
+        return self._count(self._bench.plugged())
+
+    def feed(self, data: bytes) -> list[bytes | Wait]:
+        """Count, and pass on."""
+        return self._count(self._bench.feed(data))
+
+    def _count(self, answers: Iterable[bytes | Wait]) -> list[bytes | Wait]:
+        found = list(answers)
+        self.total += sum(len(one) for one in found if isinstance(one, bytes))
+        return found

@@ -1,0 +1,180 @@
+"""Rules of the line: bytes that are lost, doubled, late or wrong, and bad devices."""
+
+from collections.abc import Iterator
+from random import Random
+
+import msgspec
+
+from firmware_sim.bench import AttError
+from firmware_sim.faults import Faults, faulty
+from firmware_sim.kit.bad_devices import Counted, Endless, Junk, Mute, Refusing
+from firmware_sim.kit.history import lists
+from firmware_sim.kit.judging import (
+    NotApplicable,
+    broken,
+    complete,
+    joined,
+    right,
+    spread,
+    until_quiet,
+)
+from firmware_sim.kit.visits import Case
+from firmware_sim.link import Damage, bytewise, lossy, noisy, twice, whole
+
+_SILENT_S = 120.0
+_VISITS = 8  # in which a bad line must have let everything through
+
+
+async def lines(case: Case) -> list[str]:
+    """However the bytes arrive, values are right."""
+    problems: list[str] = []
+    if not case.is_serial:
+        return await _packets(case)
+    ways: list[tuple[str, Damage, int]] = [
+        ("whole", whole, 1),
+        ("byte by byte", bytewise, 1),
+        ("each answer twice", twice, 1),
+        ("with noise around each answer", noisy, 3),
+        *((f"one in five lost ({seed})", lossy(seed), _VISITS) for seed in (1, 2)),
+    ]
+    for name, damage, visits in ways:
+        if case.driver.once_only and visits == _VISITS:
+            continue  # what such a device sends and nobody hears is gone
+        found = await until_quiet(case, visits, damage=damage)
+        problems += [f"{name}: {one}" for one in complete(case, found, case.shown)]
+    return problems
+
+
+async def _packets(case: Case) -> list[str]:
+    problems: list[str] = []
+    count = len((await case.visit(case.device())).link.received)
+    for at in spread(range(1, count + 1)):
+        for name in ("lost", "repeated", "late"):
+            faults = msgspec.convert({name: [at]}, Faults)
+            device = faulty(case.device(), faults)
+            found = await until_quiet(case, 3, device)
+            problems += [
+                f"packet {at} {name}: {one}"
+                for one in complete(case, found, case.shown)
+                if not (name == "lost" and case.driver.once_only)
+            ]
+    return problems
+
+
+async def cuts(case: Case) -> list[str]:
+    """A cut link costs time, and no reading."""
+    problems: list[str] = []
+    whole_visit = await case.visit(case.device())
+    if case.is_serial:
+        counted = Counted(case.device())
+        await case.visit(counted)
+        total = counted.total
+    else:
+        total = len(whole_visit.link.received)
+    once = case.is_serial and case.driver.once_only
+    for at in spread(range(1, total)):
+        device = case.device()
+        first = await case.visit(device, lost_after=at)
+        if first.is_broken:
+            problems.append(f"cut after {at}: it breaks with {first.error!r}")
+            continue
+        found = [first]
+        for _ in range(2):
+            found.append(await case.visit(device, case.terms(joined(found))))
+        if once:  # what came while the cable was out is gone
+            problems += right(case, found, case.shown)
+        else:
+            more = complete(case, found, case.shown)
+            problems += [f"cut after {at}: {one}" for one in more]
+    return problems
+
+
+async def bits(case: Case) -> list[str]:
+    """A wrong bit makes no wrong value."""
+    if not case.is_serial:
+        raise NotApplicable("the radio checks every packet itself")
+    random = Random(2)  # noqa: S311 - not a secret
+    truth = case.reader.truth(case.shown)
+    problems = []
+    for _ in range(60):
+        damage = _flip(random, random.randrange(1, 40))
+        visit = await case.visit(case.device(), damage=damage)
+        if visit.is_broken:
+            problems.append(f"a wrong bit breaks it with {visit.error!r}")
+        if wrong := case.reader.told(visit.seen) - truth:
+            problems.append(f"a wrong bit makes {lists(wrong)}")
+    return problems
+
+
+async def refusals(case: Case) -> list[str]:
+    """What a device refuses is told."""
+    if case.is_serial:
+        raise NotApplicable("only BLE devices refuse")
+    problems: list[str] = []
+    for at in range(1, 13):
+        for code in (0x05, 0x80):
+            device = Refusing(case.device(), at, AttError(code))
+            visit = await case.visit(device)
+            if visit.is_broken:
+                problems.append(f"refused at step {at}: {visit.error!r}")
+            elif visit.error is None and device.has_refused:
+                lost = case.reader.truth(case.shown) - case.reader.told(visit.seen)
+                if lost:
+                    problems.append(
+                        f"refused at step {at} with {code:#04x}, it says nothing and "
+                        f"lacks {lists(lost)}"
+                    )
+    return problems
+
+
+async def silence(case: Case) -> list[str]:
+    """A silent device is told, in time."""
+    if case.listens:
+        raise NotApplicable("the device speaks when it has something to say")
+    visit = await case.visit(Mute(case.device()))
+    problems = broken(visit, "a silent device")
+    if visit.seconds > _SILENT_S:
+        text = f"a silent device is waited for {visit.seconds:.0f} s"
+        problems.append(f"{text}, more than {_SILENT_S:.0f}")
+    asked = case.driver.session is not None
+    if asked and visit.error is None:
+        problems.append("a silent device looks like one with an empty memory")
+    return problems
+
+
+async def endless(case: Case) -> list[str]:
+    """A device that never stops is stopped."""
+    if case.is_serial:
+        raise NotApplicable("a serial device is asked for one thing at a time")
+    visit = await case.visit(Endless(case.device()))
+    return broken(visit, "a device that never stops")
+
+
+async def junk(case: Case) -> list[str]:
+    """Rubbish ends a visit, nothing more."""
+    problems: list[str] = []
+    for at in range(1, 16):
+        for seed in range(3):
+            visit = await case.visit(Junk(case.device(), at, seed))
+            problems += broken(visit, f"rubbish as answer {at}")
+            if case.is_serial:
+                wrong = case.reader.told(visit.seen) - case.reader.truth(case.shown)
+                if wrong:
+                    problems.append(f"rubbish as answer {at} makes {lists(wrong)}")
+    return problems
+
+
+def _flip(random: Random, which: int) -> Damage:
+    """Damage one answer by one bit."""
+    count = 0
+
+    def damage(answer: bytes) -> Iterator[bytes]:
+        nonlocal count
+        count += 1
+        if count == which and answer:
+            at = random.randrange(len(answer) * 8)
+            flipped = answer[at // 8] ^ 1 << at % 8
+            answer = answer[: at // 8] + bytes([flipped]) + answer[at // 8 + 1 :]
+        yield answer
+
+    return damage
