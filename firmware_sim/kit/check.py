@@ -64,6 +64,11 @@ def find(driver: str, trial: str | None = None) -> Case:
     return Case(found, tried)
 
 
+def installed() -> list[str]:
+    """Return the names of all drivers that are announced, in order."""
+    return sorted(point.name for point in entry_points(group=_DRIVERS))
+
+
 def check(case: Case) -> Iterator[Outcome]:
     """Run every rule on a driver, in virtual time.
 

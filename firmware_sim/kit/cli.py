@@ -3,11 +3,13 @@
 import json
 import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 
 import click
 
 from firmware_sim.kit import check as checking
 from firmware_sim.kit.check import UnknownTarget
+from firmware_sim.kit.scaffold import ScaffoldError, scaffold
 
 _COLOURS = {"done": "green", "exempt": "yellow", "failed": "red"}
 
@@ -76,3 +78,33 @@ def check(target: str, trial: str | None, *, as_json: bool) -> None:
         text = f"{failed} rules failed" if failed else "every rule holds"
         click.echo(f"{case.driver.id}: {text}", err=True)
     sys.exit(1 if failed else 0)
+
+
+@driver.command()
+@click.argument("name")
+@click.option("--ble", is_flag=True, help="A BLE device; else one on a serial port.")
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(),
+    help="Where to begin it; by default here.",
+)
+def new(name: str, *, ble: bool, folder: Path) -> None:
+    """Begin a driver package of your own, that passes the kit from the start.
+
+    \b
+    Example:
+        vitalwire driver new my-meter
+        cd my-meter && pip install --editable . && vitalwire driver check my-meter
+    """
+    try:
+        written = scaffold(name, folder, ble=ble)
+    except ScaffoldError as error:
+        raise click.ClickException(str(error)) from error
+    for path in written:
+        click.echo(path)
+    root = folder / name
+    click.echo(
+        f"next: cd {root} && pip install --editable . && vitalwire driver check {name}",
+        err=True,
+    )
