@@ -16,6 +16,7 @@ A = TypeVar("A")
 
 _ANSWER_S = 2.0
 _ATTEMPTS = 4
+_MOST_UNASKED = 1_000  # in one visit; a device that says more never stops
 
 
 class NoReply(Exception):
@@ -68,6 +69,7 @@ class Conversation(Generic[M]):
         self._link, self._decoder, self._settle_s = link, decoder, settle_s
         self._waiting: deque[M] = deque()
         self._repeated_s = 0.0
+        self._unasked = 0
 
     async def ask(
         self,
@@ -130,15 +132,18 @@ class Conversation(Generic[M]):
         """Let pass what no question is waiting for any more.
 
         Raises:
+            NoReply: It never ends.
             LinkLost: The connection is gone.
         """
         if self._settle_s is not None:
-            with suppress(NoReply):
-                while True:
+            while True:
+                try:
                     message = await self.hear(max(self._settle_s, self._repeated_s))
-                    self._link.note(message)
+                except NoReply:
+                    break
+                self._pass_over(message)
         while self._waiting:
-            self._link.note(self._waiting.popleft())
+            self._pass_over(self._waiting.popleft())
 
     async def _listen(self, question: Ask[M, A], timeout_s: float) -> A | None:
         loop = asyncio.get_running_loop()
@@ -150,7 +155,14 @@ class Conversation(Generic[M]):
                 return None
             if (answer := question.answer(message)) is not None:
                 return answer
-            self._link.note(message)
+            self._pass_over(message)
+
+    def _pass_over(self, message: M) -> None:
+        """Have a message counted that answers nothing; not without end."""
+        self._link.note(message)
+        self._unasked += 1
+        if self._unasked > _MOST_UNASKED:
+            raise NoReply(f"{_MOST_UNASKED} messages came that nobody asked for")
 
     def _take(self, events: list[M | Damaged]) -> None:
         for event in events:

@@ -225,6 +225,11 @@ class Outbox:
             )
             return [Journaled(*row) for row in rows]
 
+    def unjournal(self, peer: str, payload: bytes) -> None:
+        """Forget a payload that was written down and tells no reading."""
+        with self._transaction():
+            self._unjournal(peer, payload)
+
     def capture(
         self,
         peer: str,

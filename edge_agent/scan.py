@@ -1,5 +1,6 @@
 """Which BLE devices are in reach, and which driver would read each."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from drivers import registry
@@ -21,9 +22,7 @@ async def scan(seconds: float) -> list[Shown]:
         NoRadio: There is no Bluetooth.
     """
     loaded = [registry.load(name) for name in registry.names()]
-    drivers = {
-        driver.service: driver.id for driver in loaded if isinstance(driver, GattDriver)
-    }
+    drivers = [driver for driver in loaded if isinstance(driver, GattDriver)]
     found = await advertisers(seconds)
     found.sort(key=lambda pair: -pair[1].rssi)
     return [
@@ -31,12 +30,35 @@ async def scan(seconds: float) -> list[Shown]:
             "address": device.address,
             "name": advert.local_name or "",
             "rssi_dbm": advert.rssi,
-            "driver": _driver(advert.service_uuids, drivers),
+            "driver": suggest(advert.local_name or "", advert.service_uuids, drivers),
         }
         for device, advert in found
     ]
 
 
-def _driver(services: list[str], drivers: dict[UUID, str]) -> str | None:
-    fitting = (drivers.get(UUID(service)) for service in services)
-    return next(filter(None, fitting), None)
+def suggest(
+    name: str, services: Sequence[str], drivers: Sequence[GattDriver]
+) -> str | None:
+    """Return the driver that would read a device; None if none would.
+
+    Many makers use the same service, as FFF0, and some advertise none: the name
+    says more, and the longest that fits says most. A service that several
+    drivers claim says nothing by itself.
+
+    Args:
+        name: What it advertises as its name; empty if nothing.
+        services: The services that it advertises.
+        drivers: Those to choose from.
+    """
+    by_name = [
+        (len(start), driver.id)
+        for driver in drivers
+        for model in driver.models
+        for start in model.advertises
+        if name.startswith(start)
+    ]
+    if by_name:
+        return max(by_name)[1]
+    offered = {UUID(service) for service in services}
+    by_service = {driver.id for driver in drivers if driver.service in offered}
+    return by_service.pop() if len(by_service) == 1 else None

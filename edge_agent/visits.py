@@ -239,6 +239,8 @@ class Capture:
                 events = driver.decode(packet, identity)
             else:
                 events = driver.decode(row.payload, identity)
+            if not events:  # it tells no reading, as the pressure of a pumping cuff
+                await asyncio.to_thread(self._outbox.unjournal, self._peer, row.payload)
             for event in events:
                 await self._note_down(event)
         await self._write()

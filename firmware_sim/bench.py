@@ -75,6 +75,14 @@ class Wait:
 Action = Send | HangUp | Wait
 
 
+def att_mtu(bench: object) -> int:
+    """Return the largest packet that a device takes or sends, its ATT header too.
+
+    That is 23, as with the usual meter, unless the bench has an ``mtu``.
+    """
+    return int(getattr(bench, "mtu", 23))
+
+
 class GattBench(Protocol):
     """A BLE device's firmware.
 

@@ -27,17 +27,19 @@ from firmware_sim.bench import (
     Pairing,
     Security,
     Send,
+    Wait,
+    att_mtu,
 )
 
 _T = TypeVar("_T")
 
 _ADVERTISING_INTERVAL_MS = 50.0
 _ADVERTISING_SIZE = 31  # bytes in one legacy advertisement
-_METER_MTU = 23  # what home meters offer
 _NOTIFY, _INDICATE = 1, 2  # bits of a CCCD
 _PROPERTIES = {
     "read": gatt.Characteristic.Properties.READ,
     "write": gatt.Characteristic.Properties.WRITE,
+    "write-without-response": gatt.Characteristic.Properties.WRITE_WITHOUT_RESPONSE,
     "notify": gatt.Characteristic.Properties.NOTIFY,
     "indicate": gatt.Characteristic.Properties.INDICATE,
 }
@@ -85,7 +87,7 @@ class Peripheral:
         address = address_of(self.address)
         self._device, self._controller = attach(air, self._bench.name, address)
         self._device.keystore = self._bonds
-        self._device.gatt_server.max_mtu = _METER_MTU
+        self._device.gatt_server.max_mtu = att_mtu(self._bench)
         self._device.pairing_config_factory = self._pairing
         for uuid, characteristics in self._bench.services.items():
             self._device.add_service(
@@ -242,7 +244,7 @@ class Peripheral:
     def _on_write(
         self, characteristic: Characteristic, connection: Connection, payload: bytes
     ) -> None:
-        if "write" not in characteristic.properties:
+        if not characteristic.properties & {"write", "write-without-response"}:
             raise att.ATT_Error(att.ErrorCode.WRITE_NOT_PERMITTED)
         actions = self._ask(
             Event("write", characteristic.uuid, payload),
@@ -284,6 +286,8 @@ class Peripheral:
         match action:
             case Send():
                 await self._send(connection, action)
+            case Wait(seconds):
+                await asyncio.sleep(seconds)
             case HangUp():
                 await connection.drain()
                 self.log.append(Event("hung up"))

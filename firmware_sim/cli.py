@@ -14,7 +14,7 @@ import click
 from firmware_sim import scenario
 from firmware_sim.bench import Pairing
 from firmware_sim.pty import plugged
-from firmware_sim.scenario import OnSerialPort, OverBluetooth, Record, Simulated
+from firmware_sim.simulated import OnSerialPort, OverBluetooth, Record, Simulated
 from protocols.config import ConfigError
 
 _SCENARIO = click.argument(
@@ -109,7 +109,7 @@ async def _radio(
 ) -> str | None:
     """Put the Bluetooth devices on the air; return the bus, None without any."""
     benches = {
-        device.config.address: device.bench
+        device.address: device.bench
         for device in devices
         if isinstance(device, OverBluetooth)
     }
@@ -134,7 +134,7 @@ async def _plug_in(
 ) -> None:
     for device in devices:
         if isinstance(device, OnSerialPort):
-            path = folder / device.config.port
+            path = folder / device.port
             await stack.enter_async_context(plugged(device.bench, path))
 
 
@@ -143,8 +143,8 @@ def _found(device: Simulated, folder: Path) -> dict[str, str]:
     config = device.config
     found = {"name": config.name, "model": config.model, "serial": config.serial}
     if isinstance(device, OnSerialPort):
-        return found | {"port": str(folder.absolute() / device.config.port)}
-    found["address"] = device.config.address
+        return found | {"port": str(folder.absolute() / device.port)}
+    found["address"] = device.address
     if device.bench.pairing is Pairing.PASSKEY:
         found["passkey"] = f"{device.bench.passkey:06}"
     return found

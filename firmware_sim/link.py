@@ -20,12 +20,14 @@ from firmware_sim.bench import (
     Send,
     SerialBench,
     Wait,
+    att_mtu,
 )
 from protocols.link import LinkLost, Packet, Refused
 
 Damage: TypeAlias = Callable[[bytes], Iterable[bytes]]
 """What becomes of one answer: the pieces that arrive, in order."""
 
+_ATT_HEADER = 3  # bytes of a notification or write before its value
 _ATTRIBUTE_NOT_FOUND, _REQUEST_NOT_SUPPORTED = 0x0A, 0x06
 
 
@@ -235,6 +237,7 @@ class SimGattLink:
             LinkLost: The link is gone.
         """
         await self._reach(uuid)
+        self._fit(payload)
         self.written.append((uuid, payload))
         try:
             self._follow(self._bench.write(uuid, payload))
@@ -324,7 +327,13 @@ class SimGattLink:
             self._due.popleft()
         return None
 
+    def _fit(self, payload: bytes) -> None:
+        """Refuse what no stack would carry in one packet."""
+        if len(payload) > (most := att_mtu(self._bench) - _ATT_HEADER):
+            raise ValueError(f"{len(payload)} bytes do not fit into {most}")
+
     def _arrive(self, send: Send) -> None:
+        self._fit(send.payload)
         self._sent += 1
         is_indication = "indicate" in self._known[send.uuid].properties
         if self._sent not in self._lose:

@@ -2,20 +2,23 @@
 
 The line is raw and has no real speed; but a host that chose another one than
 the device's hears noise, and is not understood. What the host does not read in
-time is lost, as on a UART without flow control.
+time is lost, as on a UART without flow control. A device that speaks first is told
+when a host has opened the port for itself alone, as the agent does: a lock tells it.
 """
 
 import asyncio
 import os
 import termios
 import tty
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from firmware_sim.bench import SerialBench
+from firmware_sim.bench import SerialBench, Wait
 
 _PIECE = 4096  # bytes in one read
+_LOOK_S = 0.05  # how often to look whether a host has come
+_LOCKS = Path("/proc/locks")
 
 
 @asynccontextmanager
@@ -47,6 +50,8 @@ class Port:
         self._bench = bench
         self._speed = getattr(termios, f"B{bench.baud}")
         self._ends: tuple[int, int] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._sending: set[asyncio.Task[None]] = set()
 
     def plug(self) -> None:
         """Make the port appear; do nothing if it is there.
@@ -71,6 +76,7 @@ class Port:
         # Ours holds their end open too: else every read fails between two hosts.
         self._ends = ours, theirs
         asyncio.get_running_loop().add_reader(ours, self._on_data)
+        self._watching = asyncio.ensure_future(self._watch(theirs))
 
     def unplug(self) -> None:
         """Make it disappear: a host that has it open gets an error."""
@@ -78,6 +84,9 @@ class Port:
             return
         ours, theirs = self._ends
         self._ends = None
+        for task in (self._watching, *self._sending):
+            if task is not None:
+                task.cancel()
         asyncio.get_running_loop().remove_reader(ours)
         if self.path.is_symlink() and self.path.readlink() == Path(os.ttyname(theirs)):
             self.path.unlink()
@@ -90,12 +99,42 @@ class Port:
         ours, theirs = self._ends
         data = os.read(ours, _PIECE)
         if termios.tcgetattr(theirs)[5] != self._speed:
-            answers = [_misheard(data)]
+            self._send([_misheard(data)])
         else:
-            answers = list(self._bench.feed(data))
-        with suppress(BlockingIOError):  # nobody reads, so it is lost
-            for answer in answers:
-                os.write(ours, answer)
+            self._send(self._bench.feed(data))
+
+    async def _watch(self, theirs: int) -> None:
+        """Tell the bench of each host that comes."""
+        was_open = False
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            is_open = _is_locked(theirs) and self._is_understood(theirs)
+            if is_open and not was_open:
+                self._send(self._bench.plugged())
+            was_open = is_open
+
+    def _is_understood(self, theirs: int) -> bool:
+        return bool(termios.tcgetattr(theirs)[5] == self._speed)
+
+    def _send(self, answers: Iterable[bytes | Wait]) -> None:
+        task = asyncio.ensure_future(self._write([*answers]))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _write(self, answers: list[bytes | Wait]) -> None:
+        for answer in answers:
+            if isinstance(answer, Wait):
+                await asyncio.sleep(answer.seconds)
+            elif self._ends is not None:
+                with suppress(BlockingIOError):  # nobody reads, so it is lost
+                    os.write(self._ends[0], answer)
+
+
+def _is_locked(end: int) -> bool:
+    """Whether a host has the port for itself alone."""
+    found = os.fstat(end)
+    name = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    return any(name in line.split() for line in _LOCKS.read_text().splitlines())
 
 
 def _misheard(data: bytes) -> bytes:

@@ -5,16 +5,14 @@ one. The truth, what a station must have read from a device in the end, is told
 from its records, not from the bytes that it sends.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, TypeAlias, TypedDict
+from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
 
-from firmware_sim.bench import GattBench, SerialBench
 from firmware_sim.devices.gatt_blood_pressure import (
     BloodPressureCuff,
     BloodPressureRecord,
@@ -24,6 +22,16 @@ from firmware_sim.devices.gatt_glucose import GlucoseFaults, GlucoseMeter, Gluco
 from firmware_sim.devices.onetouch_ultraeasy import CAPACITY, UltraEasy, UltraEasyRecord
 from firmware_sim.label import Label
 from firmware_sim.series import Row, find, measurements
+from firmware_sim.simulated import (
+    Address,
+    Count,
+    OnSerialPort,
+    OverBluetooth,
+    Record,
+    Simulated,
+    tell,
+)
+from firmware_sim.trial_device import TrialDevice
 from protocols.config import ConfigError
 from protocols.config import read as read_config
 
@@ -34,55 +42,7 @@ _MEALS = {58: 1, 60: 1, 62: 1, 64: 1, 59: 2, 61: 2, 63: 2}
 
 _Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=26)]
 _Ascii: TypeAlias = Annotated[str, Meta(pattern=r"\A[!-~]{1,20}\Z")]
-_Address: TypeAlias = Annotated[
-    str, Meta(pattern=r"\A(?:[0-9A-F]{2}:){5}[0-9A-F]{2}\Z")
-]
-_Count: TypeAlias = Annotated[int, Meta(ge=0)]
 _Numbers: TypeAlias = frozenset[Annotated[int, Meta(ge=1)]]
-
-
-class Shown(TypedDict):
-    """A value as the device shows it: exact decimal text, and its UCUM unit."""
-
-    value: str
-    unit: str
-
-
-class Record(TypedDict):
-    """What a device holds of one measurement; ``device`` is a serial number."""
-
-    device: str
-    kind: str
-    device_time: str | None
-    sequence: int | None
-    values: dict[str, Shown]
-
-
-@dataclass(frozen=True, slots=True)
-class OverBluetooth:
-    """A Bluetooth device that is ready to be switched on.
-
-    Attributes:
-        config: Its part of the scenario.
-        bench: Its firmware, with its records.
-        truth: What its memory holds, oldest first.
-    """
-
-    config: "GlucoseMeterDevice | CuffDevice"
-    bench: GattBench
-    truth: list[Record]
-
-
-@dataclass(frozen=True, slots=True)
-class OnSerialPort:
-    """A serial device that is ready to be plugged in; as `OverBluetooth`."""
-
-    config: "UltraEasyDevice"
-    bench: SerialBench
-    truth: list[Record]
-
-
-Simulated: TypeAlias = OverBluetooth | OnSerialPort
 
 
 class _Base(
@@ -105,7 +65,7 @@ class _Base(
     serial: _Ascii
     series: str
     series_device: str
-    count: _Count | None = None
+    count: Count | None = None
     shift_days: int = 0
     clock_offset_s: int = 0
 
@@ -144,7 +104,7 @@ class GlucoseMeterDevice(_Base, frozen=True, kw_only=True, tag="glucose-meter"):
         hang_up_after: Likewise.
     """
 
-    address: _Address
+    address: Address
     passkey: Annotated[str, Meta(pattern=r"\A[0-9]{6}\Z")] = "123456"
     first_sequence: Annotated[int, Meta(ge=0, le=65535)] = 1
     time_offset_min: Annotated[int, Meta(ge=-32768, le=32767)] = 0
@@ -174,7 +134,8 @@ class GlucoseMeterDevice(_Base, frozen=True, kw_only=True, tag="glucose-meter"):
             clock=self.clock,
             faults=faults,
         )
-        return OverBluetooth(self, bench, [self._truth(record) for record in records])
+        truth = [self._truth(record) for record in records]
+        return OverBluetooth(self, bench, truth, self.address)
 
     def _record(self, number: int, row: Row) -> GlucoseRecord:
         return GlucoseRecord(
@@ -188,7 +149,7 @@ class GlucoseMeterDevice(_Base, frozen=True, kw_only=True, tag="glucose-meter"):
     def _truth(self, record: GlucoseRecord) -> Record:
         time = record.user_facing_time
         values = {"glucose": (record.value, record.unit)}
-        return _truth(self.serial, "glucose", time, record.sequence, values)
+        return tell(self.serial, "glucose", time, record.sequence, values)
 
 
 class CuffDevice(_Base, frozen=True, kw_only=True, tag="blood-pressure-cuff"):
@@ -201,7 +162,7 @@ class CuffDevice(_Base, frozen=True, kw_only=True, tag="blood-pressure-cuff"):
         hang_up_after: Likewise.
     """
 
-    address: _Address
+    address: Address
     user: Annotated[int, Meta(ge=0, le=255)] | None = None
     repeat: _Numbers = frozenset()
     hang_up_after: _Numbers = frozenset()
@@ -224,7 +185,8 @@ class CuffDevice(_Base, frozen=True, kw_only=True, tag="blood-pressure-cuff"):
             label=Label("Blood pressure cuff", self.serial),
             faults=CuffFaults(self.repeat, self.hang_up_after),
         )
-        return OverBluetooth(self, bench, [self._truth(record) for record in records])
+        truth = [self._truth(record) for record in records]
+        return OverBluetooth(self, bench, truth, self.address)
 
     def _record(self, row: Row) -> BloodPressureRecord:
         return BloodPressureRecord(
@@ -243,7 +205,7 @@ class CuffDevice(_Base, frozen=True, kw_only=True, tag="blood-pressure-cuff"):
         }
         if record.pulse_rate is not None:
             values["pulse-rate"] = (record.pulse_rate, "/min")
-        return _truth(self.serial, "blood-pressure", record.time, None, values)
+        return tell(self.serial, "blood-pressure", record.time, None, values)
 
 
 class UltraEasyDevice(_Base, frozen=True, kw_only=True, tag="ultraeasy"):
@@ -272,14 +234,15 @@ class UltraEasyDevice(_Base, frozen=True, kw_only=True, tag="ultraeasy"):
         for record in records:
             record.encode()  # raises where one cannot be sent
         bench = UltraEasy(records, serial=self.serial, clock=self.clock)
-        return OnSerialPort(self, bench, [self._truth(record) for record in records])
+        truth = [self._truth(record) for record in records]
+        return OnSerialPort(self, bench, truth, self.port)
 
     def _truth(self, record: UltraEasyRecord) -> Record:
         values = {"glucose": (record.mg_per_dl, "mg/dL")}
-        return _truth(self.serial, "glucose", record.time, None, values)
+        return tell(self.serial, "glucose", record.time, None, values)
 
 
-Device: TypeAlias = GlucoseMeterDevice | CuffDevice | UltraEasyDevice
+Device: TypeAlias = GlucoseMeterDevice | CuffDevice | UltraEasyDevice | TrialDevice
 
 
 class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
@@ -322,22 +285,3 @@ def _refuse_twins(name: str, rows: list[Row]) -> None:
         if key in seen:
             raise ConfigError(f"{name}: two records of {row.time} are the same")
         seen.add(key)
-
-
-def _truth(
-    serial: str,
-    kind: str,
-    time: datetime | None,
-    sequence: int | None,
-    values: Mapping[str, tuple[object, str]],
-) -> Record:
-    return {
-        "device": serial,
-        "kind": kind,
-        "device_time": None if time is None else time.isoformat(),
-        "sequence": sequence,
-        "values": {
-            quantity: {"value": str(value), "unit": unit}
-            for quantity, (value, unit) in values.items()
-        },
-    }

@@ -1,8 +1,16 @@
 """An event loop in which waiting takes no time, for devices that wait a lot."""
 
 import asyncio
-from selectors import BaseSelector, SelectorKey
-from typing import Any
+from collections.abc import Mapping
+from selectors import BaseSelector, DefaultSelector, SelectorKey
+from typing import Protocol, TypeAlias
+
+
+class _HasFileno(Protocol):
+    def fileno(self) -> int: ...
+
+
+FileDescriptorLike: TypeAlias = int | _HasFileno
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
@@ -12,23 +20,33 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """
 
     def __init__(self) -> None:
-        super().__init__()
         self.now = 0.0
-        self._selector = _JumpSelector(self._selector, self)
+        super().__init__(_JumpSelector(DefaultSelector(), self))
 
     def time(self) -> float:
         """Return the loop's own time, in s."""
         return self.now
 
 
-class _JumpSelector:
+class _JumpSelector(BaseSelector):
     """Waits by moving the clock instead of by sleeping."""
 
-    def __init__(self, real: BaseSelector, loop: VirtualTimeLoop) -> None:
+    def __init__(self, real: BaseSelector, loop: "VirtualTimeLoop") -> None:
         self._real, self._loop = real, loop
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever it has
-        return getattr(self._real, name)
+    def register(
+        self, fileobj: FileDescriptorLike, events: int, data: object = None
+    ) -> SelectorKey:
+        return self._real.register(fileobj, events, data)
+
+    def unregister(self, fileobj: FileDescriptorLike) -> SelectorKey:
+        return self._real.unregister(fileobj)
+
+    def close(self) -> None:
+        self._real.close()
+
+    def get_map(self) -> Mapping[FileDescriptorLike, SelectorKey]:
+        return self._real.get_map()
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
         if timeout is None:

@@ -7,7 +7,6 @@ from protocols.ieee11073_apdu import (
     AssociationRequest,
     AssociationResponse,
     Attributes,
-    Data,
     DataProtocol,
     Ending,
     Event,
@@ -83,14 +82,14 @@ def _show_apdu(payload: bytes) -> Shown:
             }
         case Ending(choice, reason):
             return {"choice": choice.name, "reason": reason}
-        case Data(invoke_id, message, content):
-            known = message in {*Message}
+        case data:
+            known = data.message in {*Message}
             return {
                 "choice": "PRST",
-                "invoke_id": invoke_id,
-                "message": Message(message).name.lower() if known else "reserved",
-                "message_code": f"0x{message:04X}",
-                **_show_content(content),
+                "invoke_id": data.invoke_id,
+                "message": Message(data.message).name.lower() if known else "reserved",
+                "message_code": f"0x{data.message:04X}",
+                **_show_content(data.content),
             }
 
 

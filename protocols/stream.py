@@ -13,6 +13,8 @@ from protocols.errors import DecodeError
 
 F = TypeVar("F")
 
+_PIECE = 256  # bytes looked at together, so that much at once costs no more
+
 
 @dataclass(frozen=True, slots=True)
 class Damaged:
@@ -29,7 +31,7 @@ class Frames(Generic[F]):
     what follows it; call `resync` when an expected frame is late.
 
     Args:
-        start: What every frame begins with, one byte or more.
+        start: What every frame begins with; empty if they begin in several ways.
         size: Takes the first bytes of a frame, ``start`` at least; returns how
             many bytes the whole frame has, as far as these tell: more than it
             was given, where it must see more to know. 0 says that this is no
@@ -48,17 +50,23 @@ class Frames(Generic[F]):
 
     def feed(self, data: bytes) -> list[F | Damaged]:
         """Add received bytes; return everything they complete, in order."""
-        self._buffer += data
-        events = []
-        while (event := self._next()) is not None:
-            events.append(event)
+        events: list[F | Damaged] = []
+        for at in range(0, len(data), _PIECE):
+            self._buffer += data[at : at + _PIECE]
+            events += self._complete()
         return events
 
     def resync(self) -> list[F | Damaged]:
         """Give up on the frame being waited for and look for one behind it."""
         if not self._buffer:
             return []
-        return [self._cut(1, "given up"), *self.feed(b"")]
+        return [self._cut(1, "given up"), *self._complete()]
+
+    def _complete(self) -> list[F | Damaged]:
+        events = []
+        while (event := self._next()) is not None:
+            events.append(event)
+        return events
 
     def _next(self) -> F | Damaged | None:
         if not self._buffer:
@@ -108,6 +116,7 @@ class Lines(Generic[F]):
     ) -> None:
         self._end, self._decode, self._most = end, decode, most
         self._buffer = bytearray()
+        self._is_too_long = False  # the line's first bytes were given up
 
     def feed(self, data: bytes) -> list[F | Damaged]:
         """Add received bytes; return everything they complete, in order."""
@@ -116,19 +125,27 @@ class Lines(Generic[F]):
         while (at := self._buffer.find(self._end)) >= 0:
             line = bytes(self._buffer[: at + len(self._end)])
             del self._buffer[: len(line)]
-            try:
-                if len(line) > self._most:
-                    events.append(Damaged(line, "too long"))
-                else:
-                    events.append(self._decode(line))
-            except DecodeError as error:
-                events.append(Damaged(line, error.fault))
+            events.append(self._line(line))
         if len(self._buffer) > self._most:
-            events += self.resync()
+            # The last bytes may be the first of an end.
+            size = len(self._buffer) - len(self._end) + 1
+            events.append(Damaged(bytes(self._buffer[:size]), "too long"))
+            del self._buffer[:size]
+            self._is_too_long = True
         return events
 
     def resync(self) -> list[F | Damaged]:
         """Give up on the line being waited for."""
         lost = bytes(self._buffer)
         self._buffer.clear()
+        self._is_too_long = False
         return [Damaged(lost, "given up")] if lost else []
+
+    def _line(self, line: bytes) -> F | Damaged:
+        if self._is_too_long or len(line) > self._most:
+            self._is_too_long = False
+            return Damaged(line, "too long")
+        try:
+            return self._decode(line)
+        except DecodeError as error:
+            return Damaged(line, error.fault)

@@ -12,7 +12,7 @@ A record is one notification, and directly after it a second one with its
 context if it has one.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -33,7 +33,9 @@ from firmware_sim.bench import (
 from firmware_sim.fields import date_time, sfloat
 from firmware_sim.label import Label, services
 from firmware_sim.racp import ALL_OPERATORS, Answer, Op, Refusal, Request, parse
+from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial
 from protocols.gatt.uuid import sig
+from protocols.observation import Kind, Quantity, Unit
 
 _GLUCOSE, _CURRENT_TIME_SERVICE = sig(0x1808), sig(0x1805)
 _MEASUREMENT, _CONTEXT, _FEATURE = sig(0x2A18), sig(0x2A34), sig(0x2A51)
@@ -278,3 +280,49 @@ def _services(security: Security) -> dict[UUID, tuple[Characteristic, ...]]:
         _CURRENT_TIME_SERVICE: (one(_CURRENT_TIME, "read"),),
         **services(Security.NONE if is_open else Security.ENCRYPTED),
     }
+
+
+_BEYOND = {Limit.HIGH: Decimal("Infinity"), Limit.LOW: Decimal("-Infinity")}
+_MEALS = ("preprandial", "postprandial", "fasting", "casual", "bedtime")
+_OFFSET_MIN = 334  # as a meter whose displayed time was changed since it was made
+
+
+def _record(sequence: int, shown: Shown) -> GlucoseRecord:
+    number = shown.values[Quantity.GLUCOSE]
+    is_control = shown.kind == Kind.CONTROL_SOLUTION
+    meal = shown.context.get("meal")
+    return GlucoseRecord(
+        sequence,
+        shown.time - timedelta(minutes=_OFFSET_MIN),
+        _BEYOND[number] if isinstance(number, Limit) else number,
+        offset_min=_OFFSET_MIN,
+        sample_type=10 if is_control else 8,
+        meal=None if meal is None else _MEALS.index(meal) + 1,
+    )
+
+
+def _make(shown: Sequence[Shown], clock: SimClock) -> GlucoseMeter:
+    return GlucoseMeter(
+        (_record(number, one) for number, one in enumerate(shown, 1)), clock=clock
+    )
+
+
+def _take(meter: GlucoseMeter, shown: Shown) -> None:
+    meter.store(_record(len(meter.records) + 1, shown))
+
+
+_SPAN = Span(Quantity.GLUCOSE, Unit.MG_PER_DL, Decimal(20), Decimal(600))
+
+TRIAL = Trial(
+    make=_make,
+    take=_take,
+    spans={Kind.GLUCOSE: (_SPAN,), Kind.CONTROL_SOLUTION: (_SPAN,)},
+    limits=frozenset({Kind.GLUCOSE, Kind.CONTROL_SOLUTION}),
+    contexts=({}, *({"meal": meal} for meal in _MEALS)),
+    exempt={
+        "kinds-declared": "only i-SENS meters tell ketone; that is tried on "
+        "firmware_sim.devices.gatt_glucose_makers:CARESENS",
+        "clock-set-by-policy": "only i-SENS and Contour meters have a clock that is "
+        "set; that is tried on CARESENS too",
+    },
+)

@@ -150,13 +150,14 @@ class Refusing(_Around):
 
 
 class Counted(_Around):
-    """Counts the bytes that a serial device sends.
+    """Counts what a serial device sends.
 
     Attributes:
-        total: How many they were.
+        total: How many bytes.
+        answers: In how many pieces.
     """
 
-    total = 0
+    total = answers = 0
 
     def plugged(self) -> list[bytes | Wait]:
         """Count, and pass on."""
@@ -168,5 +169,6 @@ class Counted(_Around):
 
     def _count(self, answers: Iterable[bytes | Wait]) -> list[bytes | Wait]:
         found = list(answers)
+        self.answers += len(found)
         self.total += sum(len(one) for one in found if isinstance(one, bytes))
         return found

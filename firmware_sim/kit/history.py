@@ -26,6 +26,7 @@ from protocols.units import canonical
 
 NOW = datetime(2026, 3, 14, 9, 26, 53)  # noqa: DTZ001 - a wall clock
 _POINTS = 7
+_APART = timedelta(minutes=13, seconds=7)
 _STATES = {Limit.HIGH: State.ABOVE_RANGE, Limit.LOW: State.BELOW_RANGE}
 
 Fact: TypeAlias = tuple[object, ...]
@@ -63,10 +64,10 @@ def _told(
 ) -> list[Shown]:
     slots = cycle(trial.slots or (None,))
     contexts = cycle(trial.contexts)
-    start = until - timedelta(minutes=13 * len(values) + 60)
+    start = until - _APART * len(values) - timedelta(hours=1)
     told = []
     for at, (kind, row) in enumerate(values):
-        time = start + timedelta(minutes=13 * at, seconds=7 * at)
+        time = start + _APART * at
         if trial.resolution_s != 1:
             time = time.replace(second=0)
         is_control = kind == Kind.CONTROL_SOLUTION

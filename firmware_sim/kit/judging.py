@@ -14,7 +14,9 @@ class NotApplicable(Exception):
     """A rule says nothing of this device; the text is the reason."""
 
 
-def complete(case: Case, visits: list[Visit], shown: list[Shown]) -> list[str]:
+def complete(
+    case: Case, visits: list[Visit], shown: list[Shown], *, ends_well: bool = True
+) -> list[str]:
     """Return what visits lack, or have too much, against what was shown."""
     problems = right(case, visits, shown)
     told = case.reader.told(joined(visits).seen)
@@ -22,7 +24,7 @@ def complete(case: Case, visits: list[Visit], shown: list[Shown]) -> list[str]:
         ended = visits[-1].error
         why = f", ended by {ended}" if ended is not None else ""
         problems.append(f"lacks {lists(lost)}{why}")
-    elif visits[-1].error is not None:
+    elif ends_well and visits[-1].error is not None:
         problems.append(f"ends with {visits[-1].error}")
     return problems
 

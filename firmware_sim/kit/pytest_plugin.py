@@ -36,6 +36,7 @@ def pytest_collection_modifyitems(
     if not names or named:
         return
     from firmware_sim.kit import check  # noqa: PLC0415 - only where it is asked for
+    from firmware_sim.kit.rules import RULES  # noqa: PLC0415
 
     if names == ["all"]:
         names = check.installed()
@@ -44,7 +45,7 @@ def pytest_collection_modifyitems(
             case = check.find(name)
         except check.UnknownTarget as error:
             raise pytest.UsageError(f"{_INI}: {error}") from error
-        for rule in check.RULES:
+        for rule in RULES:
             title = f"{name}::{rule.name}"
             items.append(
                 _RuleItem.from_parent(session, name=title, case=case, rule=rule)

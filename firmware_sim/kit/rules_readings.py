@@ -2,7 +2,7 @@
 
 import inspect
 import re
-import sys
+from collections.abc import Mapping
 from datetime import timedelta
 
 from drivers.sdk import Checkpoint
@@ -17,15 +17,9 @@ _HEADINGS = ["Measures", "Modes", "Clock", "History", "Source", "Tested"]
 
 async def described(case: Case) -> list[str]:
     """The docstring says what the driver can."""
-    module = next(
-        (
-            found
-            for found in sys.modules.values()
-            if getattr(found, "DRIVER", None) is case.driver
-        ),
-        None,
-    )
-    words = inspect.getdoc(module) or "" if module else ""
+    spoken = case.driver.session or case.driver.on
+    function = next(iter(spoken.values())) if isinstance(spoken, Mapping) else spoken
+    words = inspect.getdoc(inspect.getmodule(function)) or ""
     found = re.findall(r"^(\w+): +\S", words, re.MULTILINE)
     if found != _HEADINGS:
         return [f"the module's docstring has {found}, not {_HEADINGS}"]

@@ -96,6 +96,8 @@ _LAST_SEQUENCE = 0xFFFF
 class Request:
     """Ask for records, or for their number, by sequence number.
 
+    In the CGM Service the time offset stands in the place of that number.
+
     Attributes:
         op_code: What to do.
         operator: With which records.
@@ -112,6 +114,12 @@ class Request:
         if self.sequence is None:
             return head
         return head + b"\x01" + self.sequence.to_bytes(2, "little")
+
+    def is_answered_by(self, end: "Count | Response") -> bool:
+        """Whether ``end`` can be the answer to this, and not one to an earlier one."""
+        if isinstance(end, Count):
+            return self.op_code == _NUMBER
+        return end.request == self.op_code
 
 
 @dataclass(frozen=True, slots=True)

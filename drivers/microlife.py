@@ -1,0 +1,198 @@
+"""Microlife cuffs with Bluetooth: BP3GY1-2N, B3, B6 and others that answer alike.
+
+Measures: systolic and diastolic pressure, pulse rate.
+Modes:    stored records of the user chosen on the cuff, oldest first, when asked.
+Clock:    minutes of local time, with each record; set with leave, behind the records.
+History:  rereadable, 99 or more records; nothing is ever erased here.
+Source:   protocols.vendor.microlife, protocols.vendor.microlife_answers.
+Tested:   firmware_sim.devices.microlife; no hardware yet.
+"""
+
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
+from datetime import datetime
+from decimal import Decimal
+from hashlib import blake2b
+
+from drivers.sdk import (
+    Ask,
+    Checkpoint,
+    Conversation,
+    DateTime,
+    DecodeError,
+    DeviceClock,
+    Event,
+    GattDriver,
+    GattLink,
+    GattStream,
+    Kind,
+    LinkLost,
+    Model,
+    NoReply,
+    Observation,
+    Quantity,
+    State,
+    Terms,
+    Undecoded,
+    Unit,
+    Value,
+    Write,
+    apart,
+    clock_to_set,
+    identify,
+)
+from protocols.gatt.uuid import sig
+from protocols.vendor import microlife, microlife_answers
+from protocols.vendor.microlife import Command, Frame, Reply, Sender
+from protocols.vendor.microlife_answers import Flag, Record
+
+_SERVICE, _RECEIVES, _SENDS = sig(0xFFF0), sig(0xFFF1), sig(0xFFF2)
+_USERS = (1, 2)
+_KNOWN = 4  # records by which the next visit finds where this one ended
+_SETTLE_S = 0.05
+_HISTORY_S = 20.0  # two kilobytes, 20 at a time
+_HISTORY_ATTEMPTS = 3
+_CLOCK_ATTEMPTS = 2
+
+
+async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
+    yield await identify(link)
+    await link.subscribe(_RECEIVES)
+    stream = GattStream(link, _SENDS, _RECEIVES)
+    cuff = Conversation(stream, microlife.decoder(), settle_s=_SETTLE_S)
+    shown = await _clock(cuff)
+    if shown is not None:
+        yield DeviceClock(shown)
+    history = await cuff.ask(
+        _ask("records", microlife.ask_history(), Command.HISTORY),
+        timeout_s=_HISTORY_S,
+        attempts=_HISTORY_ATTEMPTS,
+    )
+    for event in _events(history, terms.mark):
+        yield event
+    if (now := clock_to_set(terms, shown)) is not None:
+        await _set_clock(cuff, now)
+    with suppress(LinkLost):  # it may hang up before it has confirmed that
+        await cuff.tell(microlife.disconnect().encode())
+
+
+def _ask(name: str, request: Frame, command: Command) -> Ask[Frame, bytes]:
+    """Return a question; its answer is the payload, or one that refuses it."""
+
+    def answer(frame: Frame) -> bytes | None:
+        if frame.sender != Sender.CUFF:
+            return None
+        reply = microlife.read_reply(frame.payload, command)
+        is_answer = frame.payload[0] == command and reply is None
+        is_end = reply in (Reply.REFUSED, Reply.NOTHING_THERE)
+        return frame.payload if is_answer or is_end else None
+
+    return Ask(name, request.encode(), answer)
+
+
+async def _clock(cuff: Conversation[Frame]) -> DateTime | None:
+    """Return what the clock shows; None if it was never set, or is not told."""
+    question = _ask("clock", microlife.ask_clock(), Command.CLOCK)
+    try:
+        answer = await cuff.ask(question, attempts=_CLOCK_ATTEMPTS)
+        clock = microlife_answers.decode_clock(answer)
+    except (NoReply, DecodeError):  # a refusal too; without it nothing is corrected
+        return None
+    return clock.time if clock.is_set else None
+
+
+async def _set_clock(cuff: Conversation[Frame], now: datetime) -> None:
+    def answer(frame: Frame) -> Reply | None:
+        return microlife.read_reply(frame.payload, Command.SET_CLOCK)
+
+    request = microlife.set_clock(DateTime.of(now))
+    reply = await cuff.ask(Ask("setting of the clock", request.encode(), answer))
+    if reply != Reply.DONE:
+        raise NoReply("the cuff refuses to have its clock set")
+
+
+def _events(payload: bytes, mark: int | None) -> Iterator[Event]:
+    """Yield what a history holds behind what the last visit has told."""
+    reply = microlife.read_reply(payload, Command.HISTORY)
+    if reply == Reply.NOTHING_THERE:
+        return
+    if reply is not None:
+        raise NoReply("the cuff refuses to tell its records")
+    try:
+        history = microlife_answers.decode_history(payload)
+    except DecodeError as error:
+        yield Undecoded("records", payload, str(error))
+        return
+    slot = history.user if history.user in _USERS else None
+    seen = list(apart(_observation(record, slot) for record in history.records))
+    # The place at which records stood whose clock was never set can't be told by
+    # their time: without this, each visit would bring them anew.
+    yield from seen[_told(history.records, mark) :]
+    if seen:
+        yield Checkpoint(_mark(history.records[-_KNOWN:]))
+
+
+def _observation(record: Record, slot: int | None) -> Observation:
+    status = []
+    if not record.flags & Flag.CUFF_FITTED:
+        status.append("cuff_too_loose")
+    if record.flags & Flag.IRREGULAR_PULSE:
+        status.append("irregular_pulse")
+    if record.flags & Flag.ATRIAL_FIBRILLATION:
+        status.append("atrial_fibrillation")
+    return Observation(
+        kind=Kind.BLOOD_PRESSURE,
+        values=(
+            _value(Quantity.SYSTOLIC, record.systolic, Unit.MM_HG),
+            _value(Quantity.DIASTOLIC, record.diastolic, Unit.MM_HG),
+            _value(Quantity.PULSE_RATE, record.pulse, Unit.PER_MINUTE),
+        ),
+        device_time=record.time,
+        slot=slot,
+        status=tuple(status),
+        context=(("mam-mode", str(record.mam)),) if record.mam else (),
+        raw=(record.raw,),
+    )
+
+
+def _value(quantity: Quantity, number: int, unit: Unit) -> Value:
+    if number == 0:
+        return Value(quantity, unit, None, State.NO_VALUE)
+    return Value(quantity, unit, Decimal(number))
+
+
+def _mark(newest: tuple[Record, ...]) -> int:
+    """Return a number for the newest records, and how many they are, 1 to 4."""
+    raw = b"".join(record.raw for record in newest)
+    digest = blake2b(raw, digest_size=7).digest()
+    return int.from_bytes(digest, "big") << 3 | len(newest)
+
+
+def _told(records: tuple[Record, ...], mark: int | None) -> int:
+    """Return how many of the records, from the oldest, were told before."""
+    size = 0 if mark is None else mark & 7
+    for end in range(len(records), max(size, 1) - 1, -1):
+        if size and _mark(records[end - size : end]) == mark:
+            return end
+    return 0
+
+
+DRIVER = GattDriver(
+    id="microlife",
+    version="1",
+    service=_SERVICE,
+    observes=(Kind.BLOOD_PRESSURE,),
+    models=(
+        Model("BP3GY1-2N", ("BP3GY",), note="choose the user on the cuff's switch"),
+        Model("B3 BT", ("B3 BT",)),
+        Model("B6 Connect", ("B6",), note="choose the user on the cuff's switch"),
+        Model("A6 BT", ("A6 BT",), note="older ones answer in a way not read here"),
+    ),
+    writes=(
+        Write(rb"M\xff\x00\x09\x00{7}\xfd\x52", "ask for the records", _SENDS),
+        Write(rb"M\xff\x00\x02\x0c\x5a", "ask for the clock", _SENDS),
+        Write(rb"M\xff\x00\x08\x0d.{7}", "set the clock", _SENDS, sets_clock=True),
+        Write(rb"M\xff\x00\x02\x04\x52", "end the connection", _SENDS),
+    ),
+    session=_session,
+)

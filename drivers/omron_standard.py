@@ -1,0 +1,298 @@
+"""Omron cuffs that implement Bluetooth's own services.
+
+Measures: systolic, diastolic and mean pressure, pulse rate.
+Modes:    stored records, by Record Access Control Point where the cuff has one,
+          else by indications, unasked, until it hangs up.
+Clock:    local time; set first of all, where the operator allows it, and only if
+          it is more than 10 minutes off.
+History:  once only; many models forget what they have sent.
+Source:   protocols.vendor.omron, omron_dialogue and omron_measurement.
+Tested:   firmware_sim.devices.omron_standard; no hardware yet.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import suppress
+from datetime import timedelta
+from uuid import UUID
+
+from drivers.sdk import (
+    Checkpoint,
+    DateTime,
+    DecodeError,
+    DeviceClock,
+    Event,
+    GattDriver,
+    GattLink,
+    Identity,
+    Kind,
+    LinkLost,
+    Model,
+    NoReply,
+    Observation,
+    Packet,
+    Refused,
+    Terms,
+    Undecoded,
+    Write,
+    clock_to_set,
+    identify,
+    read_clock,
+)
+from protocols.gatt import blood_pressure, racp, time, user_data
+from protocols.gatt import blood_pressure_reading as reading
+from protocols.vendor import omron, omron_dialogue
+from protocols.vendor.omron_dialogue import NotConsented
+from protocols.vendor.omron_measurement import BLOOD_PRESSURE as _OWN
+from protocols.vendor.omron_measurement import Flag, Measurement, Parts, Whole
+
+_STANDARD = blood_pressure.BLOOD_PRESSURE_MEASUREMENT
+_RACP = racp.RECORD_ACCESS_CONTROL_POINT
+_USERS = user_data.USER_CONTROL_POINT
+
+_CLOCK_S = 2.0  # within which the cuff tells its clock, once asked to
+_CONSENT_S = 5.0
+_SILENCE_S = 10.0  # after which it has no more to send
+_MOST = 10_000  # packets in one visit
+_CLOCK_TOLERANCE = timedelta(minutes=10)  # newer ones refuse to be set by less
+_DATA_FIELD_IGNORED = 0x80  # it took the time, and not the rest
+_USER_BITS = 9  # of a mark
+
+
+async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
+    measurement = _OWN if link.has(_OWN) else _STANDARD
+    if not link.has(measurement):
+        raise NoReply("the device has no Blood Pressure Measurement")
+    identity = terms.identity
+    if identity is None:
+        yield (identity := await identify(link))
+    cuff = _Cuff(link, identity)
+    if (shown := await cuff.clock(terms)) is not None:
+        yield DeviceClock(shown)
+    newest, user = _read_mark(terms.mark)
+    if link.has(_USERS) and terms.key is not None:
+        user = await cuff.consent(terms.key, user)
+        yield Checkpoint(_mark(newest, user))
+    await link.subscribe(measurement)
+    if link.has(_RACP):
+        await link.subscribe(_RACP)
+        async for event in cuff.download(newest):
+            yield event
+        yield Checkpoint(_mark(cuff.newest, user))
+    else:
+        async for event in cuff.listen():
+            yield event
+
+
+def _mark(newest: int | None, user: int | None) -> int:
+    """Return a mark of the newest record's number, and of our user in the cuff."""
+    first, second = (0 if part is None else part + 1 for part in (newest, user))
+    return first << _USER_BITS | second
+
+
+def _read_mark(mark: int | None) -> tuple[int | None, int | None]:
+    newest, user = divmod(mark or 0, 1 << _USER_BITS)
+    return newest - 1 if newest else None, user - 1 if user else None
+
+
+class _Cuff:
+    """A cuff, some of whose characteristics answer, and others tell unasked.
+
+    Args:
+        link: An open connection.
+        identity: Who the cuff is.
+
+    Attributes:
+        newest: The number of the newest record that was downloaded, if known.
+    """
+
+    def __init__(self, link: GattLink, identity: Identity) -> None:
+        self.newest: int | None = None
+        self._link, self._identity = link, identity
+        self._early: deque[Packet] = deque()  # came before the answer awaited then
+        self._parts = Parts()
+        self._count = 0
+
+    async def clock(self, terms: Terms) -> DateTime | None:
+        """Return what the clock shows, and set it if it is to be set."""
+        shown = None
+        if self._link.has(time.CURRENT_TIME):
+            await self._link.subscribe(time.CURRENT_TIME)
+            with suppress(NoReply, DecodeError):
+                packet = await self._packet(_CLOCK_S, time.CURRENT_TIME)
+                shown = time.decode_current_time(packet.payload).clock
+        if shown is None:  # not told by itself, it is not to be written either
+            clock = await read_clock(self._link)
+            return None if clock is None else clock.time
+        now, moment = clock_to_set(terms, shown), shown.moment
+        if now and (moment is None or abs(now - moment) > _CLOCK_TOLERANCE):
+            try:
+                await self._link.write(time.CURRENT_TIME, omron.encode_clock(now))
+            except Refused as error:
+                if error.code != _DATA_FIELD_IGNORED:
+                    self._link.note(error)  # readings are worth more than a clock
+        return shown
+
+    async def consent(self, key: bytes, user: int | None) -> int:
+        """Have the cuff send a user's data to us; return which user that is."""
+        await self._link.subscribe(_USERS)
+        steps = omron_dialogue.consent(int.from_bytes(key[:4], "big") % 10_000, user)
+        try:
+            request = next(steps)
+            while True:
+                await self._link.write(_USERS, request.encode())
+                request = steps.send(await self._response(request))
+        except NotConsented as error:
+            raise NoReply(f"the cuff gives no data: {error}") from error
+        except StopIteration as end:
+            found: int = end.value
+            return found
+
+    async def listen(self) -> AsyncGenerator[Event, None]:
+        """Yield what the cuff tells until it hangs up, or falls silent."""
+        with suppress(LinkLost):  # it hangs up when all is told
+            while True:
+                try:
+                    packet = await self._packet(_SILENCE_S, *DRIVER.on)
+                except NoReply:
+                    if not self._count:
+                        raise
+                    break
+                for event in self._events(packet):
+                    yield event
+        for event in self._told(self._parts.give_up()):
+            yield event
+
+    async def download(self, since: int | None) -> AsyncGenerator[Event, None]:
+        """Yield the records behind number ``since``; None is all."""
+        steps = omron_dialogue.download(since)
+        try:
+            request = next(steps)
+            while True:
+                await self._link.write(_RACP, request)
+                came = 0
+                while (packet := await self._step()).uuid != _RACP:
+                    for event in self._events(packet):
+                        came += 1
+                        yield event
+                for event in self._told(self._parts.give_up()):
+                    yield event
+                request = steps.send((packet.payload, came))
+        except StopIteration as end:
+            self.newest = end.value
+
+    def _events(self, packet: Packet) -> list[Event]:
+        if packet.uuid != _OWN:
+            return DRIVER.decode(packet, self._identity)
+        try:
+            return list(self._told(self._parts.add(packet.payload)))
+        except DecodeError as error:
+            return [Undecoded(str(_OWN), packet.payload, str(error))]
+
+    def _told(self, records: list[Whole]) -> Iterator[Event]:
+        for seen, values in records:
+            try:
+                yield _observation(seen, values)
+            except ValueError as error:
+                yield from (Undecoded(str(_OWN), one, str(error)) for one in values)
+
+    async def _response(self, request: user_data.Request) -> user_data.Response:
+        while True:
+            packet = await self._packet(_CONSENT_S, _USERS)
+            answer, _ = user_data.decode_control_point(packet.payload)
+            if isinstance(answer, user_data.Response) and answer.request == request.op:
+                return answer
+
+    async def _step(self) -> Packet:
+        return await self._packet(racp.PROCEDURE_TIMEOUT_S, _RACP, *DRIVER.on)
+
+    async def _packet(self, timeout_s: float, *wanted: UUID) -> Packet:
+        """Return the next packet of what is wanted; keep readings for later.
+
+        Its clock may go on ticking: that is nothing, and puts off no end.
+        """
+        for packet in self._early:
+            if packet.uuid in wanted:
+                self._early.remove(packet)
+                return packet
+        try:
+            async with asyncio.timeout(timeout_s):
+                while (packet := await self._link.receive()).uuid not in wanted:
+                    self._counted()
+                    if packet.uuid in DRIVER.on:
+                        self._early.append(packet)
+        except TimeoutError:
+            raise NoReply(f"nothing came for {timeout_s:g} s") from None
+        self._counted()
+        return packet
+
+    def _counted(self) -> None:
+        self._count += 1
+        if self._count > _MOST:
+            raise NoReply("the cuff does not stop sending")
+
+
+def _standard(payload: bytes, _identity: Identity) -> Iterator[Observation]:
+    yield reading.observation(blood_pressure.decode(payload), payload)
+
+
+def _own(payload: bytes, _identity: Identity) -> Iterator[Observation]:
+    for seen, values in (parts := Parts()).add(payload) + parts.give_up():
+        yield _observation(seen, values)
+
+
+def _observation(seen: Measurement, values: tuple[bytes, ...]) -> Observation:
+    if Flag.CONTINUED in seen.flags:
+        raise ValueError("the record goes on in a value that did not come")
+    if seen.systolic is None or seen.diastolic is None:
+        raise ValueError("the record has not both pressures")
+    counts = (
+        ("artifacts", seen.artifacts),
+        ("irregular-pulses", seen.irregular_pulses),
+        ("measurements", seen.measurements),
+        ("room-temperature-Cel", seen.room_temperature),
+    )
+    told = [(name, str(number)) for name, number in counts if number is not None]
+    return Observation(
+        kind=Kind.BLOOD_PRESSURE,
+        values=reading.pressures(
+            seen.systolic,
+            seen.diastolic,
+            seen.mean,
+            seen.pulse_rate,
+            kpa=Flag.KPA in seen.flags,
+        ),
+        device_time=seen.time,
+        sequence=seen.sequence,
+        slot=reading.slot(seen.user),
+        status=reading.status(seen.status),
+        context=tuple(sorted([*told, *reading.pulse_range(seen.status)])),
+        raw=values,
+    )
+
+
+_NAMES = ("BLESmart_", "BLEsmart_")
+
+DRIVER = GattDriver(
+    id="omron-standard",
+    version="1",
+    service=blood_pressure.SERVICE,
+    observes=(Kind.BLOOD_PRESSURE,),
+    models=(
+        Model("Omron X4 Smart", _NAMES),
+        Model("HEM-6233T", _NAMES),
+        Model("HEM-9200T", _NAMES, note="pairs by the number printed on its back"),
+        Model("BP5000 series", _NAMES),
+    ),
+    writes=(
+        Write(rb".{9}\x01", "set the clock", time.CURRENT_TIME, sets_clock=True),
+        Write(rb"\x01..", "register this station as a user", _USERS),
+        Write(rb"\x02...", "give a user's consent code", _USERS),
+        Write(rb"\x10\x00", "ask for the newest record's number", _RACP),
+        Write(rb"[\x01\x04](?:\x01|\x03\x01..)", "ask for records", _RACP),
+    ),
+    on={_STANDARD: _standard, _OWN: _own},
+    session=_session,
+    once_only=True,
+)

@@ -1,0 +1,509 @@
+"""What every decoder must hold whatever bytes come, as functions that find breaches.
+
+The tests and ``scripts/fuzz.py`` run them, in processes of their own. Kinds and
+stream decoders are found in ``protocols``; nothing is listed by hand.
+"""
+
+import ast
+import inspect
+import pkgutil
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from functools import cache, partial
+from importlib import import_module
+from itertools import product
+from pathlib import Path
+from random import Random
+from traceback import extract_tb
+from typing import Any, Protocol, get_origin, get_type_hints
+
+import simplejson
+
+import protocols
+from edge_agent.cli import _dumps, _table
+from protocols import kinds
+from protocols.errors import DecodeError
+from protocols.stream import Damaged, Frames, Lines
+from tests.protocols.mutations import Mutator, vectors
+
+_MOST_FINDINGS = 5  # of one decoder: one mistake is found a thousand times
+_PART_FOLLOWED = 0.25  # of the streams, by a message that must be found behind them
+_SIZES = (16_000, 64_000)  # bytes of the two payloads that are compared
+_AT_ONCE = 256  # bytes that a stream decoder may look at together
+_GROWTH = 2 * _SIZES[1] // _SIZES[0]  # twice that of what is linear
+_LEAST_STEPS = 20_000  # below that it costs nothing
+_BYTES_PER_BYTE = 400  # of memory for what is shown of a payload
+_LONGEST_MESSAGE = 1 << 17  # bytes: twice of what two bytes can count
+_TESTS = Path(__file__).parent
+
+
+class Stream(Protocol):
+    """What `protocols.stream.Frames` and all decoders of its form are."""
+
+    def feed(self, data: bytes) -> list[Any]:
+        """Add received bytes; return everything they complete, in order."""
+
+    def resync(self) -> list[Any]:
+        """Give up on what is being waited for; return what stands behind it."""
+
+
+@dataclass
+class Outcome:
+    """What came of many payloads at one decoder.
+
+    Attributes:
+        name: The kind, with its options, or the stream decoder.
+        executions: How many payloads.
+        refused: Those with a `DecodeError`; of streams, with damage only.
+        shown: Those with a value; of streams, with a message or more.
+        findings: What must not be, each with the payload that shows it.
+    """
+
+    name: str
+    executions: int = 0
+    refused: int = 0
+    shown: int = 0
+    findings: list[str] = field(default_factory=list)
+    _seen: set[tuple[str, ...]] = field(default_factory=set)
+
+    def is_new(self, *facts: str) -> bool:
+        """Whether something is worth a costly look: no such was seen, or the 8th."""
+        before = len(self._seen)
+        self._seen.add(facts)
+        return len(self._seen) > before or self.executions % 8 == 0
+
+    def find(self, payload: bytes, problem: str) -> None:
+        """Note a breach, unless there are many of it."""
+        if len(self.findings) < _MOST_FINDINGS:
+            self.findings.append(f"{self.name} [{payload.hex()}]: {problem}")
+
+
+def ways(kind: str) -> list[dict[str, str]]:
+    """Return every combination of a kind's options."""
+    options = kinds.kinds()[kind].options
+    return [
+        dict(zip(options, values, strict=True)) for values in product(*options.values())
+    ]
+
+
+def fuzz_kind(kind: str, count: int, seed: int) -> list[Outcome]:
+    """Show changed vectors of one kind, by every combination of its options.
+
+    Args:
+        kind: One of `protocols.kinds.kinds`.
+        count: How many payloads; each is shown by every combination.
+        seed: Of the changes.
+    """
+    show = kinds.kinds()[kind].show
+    judged = [
+        (options, Outcome(" ".join([kind, *map("=".join, options.items())])))
+        for options in ways(kind)
+    ]
+    mutator = Mutator(vectors().get(kind, (b"",)), Random(f"{kind} {seed}"))
+    for _ in range(count):
+        payload = mutator.make()
+        for options, outcome in judged:
+            _judge(show, payload, options, outcome)
+    return [outcome for _, outcome in judged]
+
+
+def _judge(
+    show: Callable[..., kinds.Shown],
+    payload: bytes,
+    options: Mapping[str, str],
+    outcome: Outcome,
+) -> None:
+    outcome.executions += 1
+    try:
+        shown = show(payload, **options)
+    except DecodeError as error:
+        outcome.refused += 1
+        if error.data != payload:
+            outcome.find(payload, f"its error is about {error.data!r}")
+        if not 0 <= error.offset <= len(payload):
+            outcome.find(payload, f"its error is at {error.offset}")
+        if not outcome.is_new(error.field, error.fault):
+            return
+        try:
+            _dumps(kinds.show_error(error))
+            _table({"error": str(error)})
+        except Exception as broken:  # noqa: BLE001 - each is a finding
+            outcome.find(payload, f"its error can't be told: {_name(broken)}")
+        return
+    except Exception as error:  # noqa: BLE001 - each is a finding
+        outcome.find(payload, _name(error))
+        return
+    outcome.shown += 1
+    if not outcome.is_new(*shown):
+        return
+    try:
+        text = _dumps(shown)
+        _table(shown)
+        if "NaN" in text or "Infinity" in text:
+            simplejson.loads(text, parse_constant=_no_json)
+    except Exception as error:  # noqa: BLE001 - each is a finding
+        outcome.find(payload, f"what it shows is no JSON: {_name(error)}")
+
+
+def _no_json(text: str) -> None:
+    raise ValueError(text)
+
+
+def _name(error: Exception) -> str:
+    frames = extract_tb(error.__traceback__)
+    places = [f"{Path(one.filename).name}:{one.lineno}" for one in frames[-2:]]
+    return f"{type(error).__name__}: {error} ({', '.join(places)})"
+
+
+@cache
+def decoders() -> Mapping[str, Callable[[], Stream]]:
+    """Return what makes every stream decoder in ``protocols``, by its name.
+
+    They are the public functions of no argument that return `Frames` or `Lines`,
+    and the public classes that feed and resync as these do, by each of their
+    switches.
+    """
+    found: dict[str, Callable[[], Stream]] = {}
+    for module in pkgutil.walk_packages(protocols.__path__, "protocols."):
+        if module.name == Frames.__module__:
+            continue
+        for name, one in sorted(vars(import_module(module.name)).items()):
+            if getattr(one, "__module__", None) == module.name and name[0] != "_":
+                place = f"{module.name.removeprefix('protocols.')}.{name}"
+                found |= {place + way: make for way, make in _makers(one)}
+    return found
+
+
+def _makers(one: object) -> Iterator[tuple[str, Callable[[], Stream]]]:
+    if inspect.isclass(one) and hasattr(one, "feed") and hasattr(one, "resync"):
+        switches = inspect.signature(one).parameters
+        for values in product((False, True), repeat=len(switches)):
+            given = dict(zip(switches, values, strict=True))
+            yield (
+                "".join(f" {key}={given[key]}" for key in given),
+                partial(one, **given),
+            )
+    elif inspect.isfunction(one) and not inspect.signature(one).parameters:
+        made = get_type_hints(one).get("return")
+        if (get_origin(made) or made) in {Frames, Lines}:
+            yield "", one
+
+
+def is_stream(decoder: Stream) -> bool:
+    """Whether it joins pieces; others take what they are fed for whole payloads."""
+    return "data" in inspect.signature(decoder.feed).parameters and bool(vars(decoder))
+
+
+def inner(decoder: Stream) -> Frames[Any] | Lines[Any]:
+    """Return the decoder, or the one of `protocols.stream` that it stands on."""
+    held = (decoder, *vars(decoder).values())
+    return next(one for one in held if isinstance(one, Frames | Lines))
+
+
+@cache
+def goldens(name: str) -> tuple[bytes, ...]:
+    """Return what a stream decoder takes for one message, and all of it.
+
+    It is looked for among the golden vectors, and among the bytes that the tests
+    of its module hold.
+    """
+    make = decoders()[name]
+    found: dict[bytes, None] = {}
+    for raw in (*(raw for some in vectors().values() for raw in some), *_held(name)):
+        for data in filter(None, (raw, raw + b"\r\n", raw + b"\r")):
+            events: list[object] = []
+            with suppress(Exception):  # that is what the fuzzing is to find
+                decoder = make()
+                events = [*decoder.feed(data), *decoder.resync()]
+            if len(events) == 1 and not isinstance(events[0], Damaged):
+                found[data] = None
+                break
+    return tuple(found)
+
+
+def _held(name: str) -> Iterator[bytes]:
+    """Yield the bytes that stand, or are made, in the tests of a decoder's module."""
+    module = name.partition(" ")[0].split(".")[-2]
+    for path in sorted(_TESTS.glob("test_*.py")):
+        text = path.read_text("utf-8")
+        if module in text and path.stem != "test_fuzz":
+            holds = vars(import_module(f"tests.protocols.{path.stem}"))
+            for node in ast.walk(ast.parse(text)):
+                if isinstance(node, ast.expr) and (raw := _bytes(node, holds)):
+                    yield raw
+
+
+def _bytes(node: ast.expr, holds: dict[str, Any]) -> bytes | None:
+    """Return what an expression of a test is, if that is bytes, or is hex of some."""
+    match node:
+        case ast.Constant(bytes(value)):
+            return value
+        case ast.Constant(str(value)):
+            with suppress(ValueError):
+                return bytes.fromhex(value)
+        case ast.Name(name) if isinstance(value := holds.get(name), bytes):
+            return value
+        case ast.Call(ast.Name(name)) if inspect.isfunction(make := holds.get(name)):
+            if make.__annotations__.get("return") is bytes:
+                with suppress(Exception):  # what a test's own variable stands in
+                    made = eval(ast.unparse(node), holds)
+                    return made if isinstance(made, bytes) else None
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A message with the bytes that it was made of."""
+
+    data: bytes
+    message: object
+
+
+class Tapped:
+    """A stream decoder that tells which bytes became of what.
+
+    Attributes:
+        work: How many bytes it looked at, each time that it did so anew.
+        held: The most bytes that it kept between two pieces.
+        taken: What came out, in order: the bytes, and the message or None.
+    """
+
+    def __init__(self, make: Callable[[], Stream]) -> None:
+        self.work = self.held = 0
+        self.taken: list[tuple[bytes, object]] = []
+        self._decoder = make()
+        self._inner = inner(self._decoder)
+        self._decode = self._inner._decode
+        self._inner._decode = self._tap
+        if isinstance(self._inner, Frames):
+            self._size = self._inner._size
+            self._inner._size = self._measure
+
+    def feed(self, *pieces: bytes) -> "Tapped":
+        """Feed pieces, one after another."""
+        for piece in pieces:
+            self._take(self._decoder.feed(piece))
+            self.held = max(self.held, len(self._inner._buffer))
+        return self
+
+    def drain(self) -> "Tapped":
+        """Give up until nothing is waited for."""
+        while events := self._decoder.resync():
+            self._take(events)
+        return self
+
+    @property
+    def messages(self) -> list[tuple[int, bytes, object]]:
+        """Every message, with its bytes and where these stood."""
+        at, found = 0, []
+        for data, message in self.taken:
+            if message is not None:
+                found.append((at, data, message))
+            at += len(data)
+        return found
+
+    @property
+    def told(self) -> bytes:
+        """All bytes of messages and damage, in order."""
+        return b"".join(data for data, _ in self.taken)
+
+    def _tap(self, data: bytes) -> object:
+        self.work += len(data)
+        message = self._decode(data)
+        return _Taken(data, message) if self._inner is self._decoder else message
+
+    def _measure(self, data: bytes) -> int:
+        self.work += len(data)
+        return self._size(data)
+
+    def _take(self, events: list[Any]) -> None:
+        for event in events:
+            match event:
+                case Damaged(data) | _Taken(data, Damaged()):
+                    self.taken.append((data, None))
+                case _Taken(data, message):
+                    self.taken.append((data, message))
+                case message:
+                    self.taken.append((_raw(message), message))
+
+
+def _raw(message: Any) -> bytes:  # noqa: ANN401 - of any decoder
+    """Return the bytes that a message keeps, of a decoder that stands on another."""
+    values = (getattr(message, one.name) for one in fields(message))
+    return next(value for value in values if isinstance(value, bytes))
+
+
+def fuzz_stream(name: str, count: int, seed: int) -> list[Outcome]:
+    """Feed damaged streams to one decoder, cut in several ways.
+
+    Args:
+        name: One of `decoders`.
+        count: How many streams.
+        seed: Of the damage.
+    """
+    outcome, random = Outcome(name), Random(f"{name} {seed}")
+    make, whole = decoders()[name], goldens(name)
+    mutator = Mutator(whole, random)
+    for turn in range(count):
+        stream = b"".join(mutator.make() for _ in range(1 + int(random.random() * 2)))
+        outcome.executions += 1
+        try:
+            found = _cut_in_several_ways(make, stream, whole[turn % len(whole)], random)
+        except Breach as error:
+            outcome.find(stream, str(error))
+        except Exception as error:  # noqa: BLE001 - each is a finding
+            outcome.find(stream, _name(error))
+        else:
+            outcome.shown += found
+            outcome.refused += not found
+    return [outcome]
+
+
+class Breach(Exception):
+    """A stream decoder does what it must not."""
+
+
+def _cut_in_several_ways(
+    make: Callable[[], Stream], stream: bytes, golden: bytes, random: Random
+) -> bool:
+    """Return whether a message was in the stream."""
+    if not is_stream(decoder := make()):
+        events = [*decoder.feed(golden), *decoder.feed(stream), *decoder.resync()]
+        return any(not isinstance(event, Damaged) for event in events)
+    one = Tapped(make).feed(stream).drain()
+    if one.told != stream:
+        raise Breach(f"of its bytes come out {one.told.hex()}")
+    cut = Tapped(make).feed(*_pieces(stream, random)).drain()
+    if cut.messages != one.messages:
+        raise Breach(f"in pieces {_told(cut)}, else {_told(one)}")
+    if cut.told != stream:
+        raise Breach(f"in pieces, of its bytes come out {cut.told.hex()}")
+    if random.random() > _PART_FOLLOWED:
+        return bool(one.messages)
+    again = Tapped(make).feed(stream).drain().feed(golden)
+    if again.taken[-1][0] != golden or again.taken[-1][1] is None:
+        raise Breach(f"behind it {golden.hex()} is not found")
+    if isinstance(inner(make()), Frames):
+        _check_found_behind(Tapped(make).feed(stream, golden).drain(), stream, golden)
+    return bool(one.messages)
+
+
+def _check_found_behind(found: Tapped, stream: bytes, golden: bytes) -> None:
+    for at, data, _ in found.messages:
+        if (at, data) == (len(stream), golden) or at < len(stream) < at + len(data):
+            return  # found, or taken for the end of what looks like a message
+    raise Breach(f"right behind it {golden.hex()} is not found")
+
+
+def _pieces(stream: bytes, random: Random) -> list[bytes]:
+    """Return a stream in pieces: byte by byte, or of random sizes."""
+    if random.random() < 0.25:
+        return [stream[at : at + 1] for at in range(len(stream))]
+    pieces, at = [], 0
+    most = random.choice((3, 20, 64))
+    while at < len(stream):
+        size = 1 + int(random.random() * most)
+        pieces.append(stream[at : at + size])
+        at += size
+    return pieces
+
+
+def _told(tapped: Tapped) -> list[tuple[int, str]]:
+    return [(at, data.hex()) for at, data, _ in tapped.messages]
+
+
+def check_growth(name: str) -> list[Outcome]:
+    """Give one kind or stream decoder what is long and vicious, and count.
+
+    No time is taken: of a kind, the lines are counted that Python runs, and the
+    bytes that it holds; of a stream decoder, how often it looks at a byte.
+    """
+    check = _check_kind if name in kinds.kinds() else _check_stream
+    outcome = Outcome(name)
+    for make in _vicious(vectors().get(name) or goldens(name)):
+        outcome.executions += 1
+        try:
+            check(name, make)
+        except Exception as error:  # noqa: BLE001 - each is a finding
+            outcome.find(make(64), f"and on like this: {_name(error)}")
+        else:
+            outcome.shown += 1
+    return [outcome]
+
+
+def _vicious(seeds: Sequence[bytes]) -> list[Callable[[int], bytes]]:
+    """Return what makes a payload of a size, each of another form."""
+    some = [seed for seed in {seeds[0], seeds[-1], max(seeds, key=len)} if seed]
+    made = [partial(_filled, b"", fill) for fill in (b"\0", b"\xff", b"0", b"\r\n")]
+    for seed in sorted(some)[:2]:
+        broken = seed[:-1] + bytes([seed[-1] ^ 1])
+        made += [partial(_filled, b"", one) for one in (seed[:1], seed, broken)]
+        made += [partial(_filled, b"", seed[: len(seed) // 2] or seed)]
+        made += [partial(_filled, seed, seed[-size:]) for size in (1, 10)]
+    return made
+
+
+def _filled(head: bytes, fill: bytes, size: int) -> bytes:
+    return (head + fill * (size // len(fill) + 1))[:size]
+
+
+def _check_kind(name: str, make: Callable[[int], bytes]) -> None:
+    small, large = (make(size) for size in _SIZES)
+    for options in ways(name):
+        show = partial(kinds.kinds()[name].show, **options)
+        before, after = _steps(show, small), _steps(show, large)
+        if after > max(_GROWTH * before, _LEAST_STEPS):
+            raise Breach(f"{_SIZES} bytes cost {before} and {after} steps")
+        tracemalloc.start()
+        try:
+            with suppress(DecodeError):
+                show(large)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        if peak > _BYTES_PER_BYTE * len(large):
+            raise Breach(f"{peak} bytes were held for {len(large)}")
+
+
+def _steps(show: Callable[[bytes], object], payload: bytes) -> int:
+    """Return how many lines Python runs to show a payload, or to refuse it."""
+    steps = 0
+
+    def step(*_: object) -> Any:  # noqa: ANN401 - it returns itself
+        nonlocal steps
+        steps += 1
+        return step
+
+    before = sys.gettrace()
+    sys.settrace(step)
+    try:
+        with suppress(DecodeError):
+            show(payload)
+    finally:
+        sys.settrace(before)
+    return steps
+
+
+def _check_stream(name: str, make: Callable[[int], bytes]) -> None:
+    decoder = decoders()[name]
+    short, long = make(_SIZES[0] // 8), make(_SIZES[1])
+    if not is_stream(decoder()):
+        decoder().feed(long)
+        return
+    whole = Tapped(decoder).feed(long)
+    pieces = (long[at : at + 64] for at in range(0, len(long), 64))
+    held = Tapped(decoder).feed(*pieces).held
+    if held > _LONGEST_MESSAGE:
+        raise Breach(f"{held} of {len(long)} bytes were kept")
+    looks = whole.work // len(long)
+    if looks > 4 * (held + _AT_ONCE):
+        raise Breach(f"each byte was looked at {looks} times, with {held} held")
+    one = Tapped(decoder).feed(short).drain()
+    cut = Tapped(decoder).feed(*(bytes([byte]) for byte in short)).drain()
+    if not cut.told == one.told == short:
+        raise Breach("not all of its bytes come out")
+    if cut.messages != one.messages:
+        raise Breach(f"in pieces {_told(cut)}, else {_told(one)}")
