@@ -123,7 +123,12 @@ DRIVER = GattDriver(
     writes=(
         Write(re.escape(SEND_ALL), "have it send what it has stored", COMMAND),
         Write(re.escape(HANG_UP), "have it hang up", COMMAND),
-        Write(rb".{7}", "set the clock", time.DATE_TIME, sets_clock=True),
+        Write(
+            rb".[\x07\x08][\x01-\x0c][\x01-\x1f][\x00-\x17][\x00-\x3b]{2}",
+            "set the clock",
+            time.DATE_TIME,
+            sets_clock=True,
+        ),
     ),
     on={_MEASUREMENT: _observations},
     session=_session,

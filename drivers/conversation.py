@@ -54,8 +54,9 @@ class Conversation(Generic[M]):
     What nobody asked for is noted on the link, so that the agent counts it.
     A protocol whose answers do not say what they answer needs ``settle_s``:
     before each question the stream must have been silent for so long, lest a
-    late answer be taken for the next one. After a question that was repeated,
-    whose other answers may still come, it must be so for a whole ``timeout_s``.
+    late answer be taken for the next one. After a question that was repeated, or
+    given up, other answers may still come: a device that took so long for one may
+    take as long for the next, so it must be silent for ``timeout_s`` longer.
 
     Args:
         link: An open port, or a `GattStream`.
@@ -68,7 +69,7 @@ class Conversation(Generic[M]):
     ) -> None:
         self._link, self._decoder, self._settle_s = link, decoder, settle_s
         self._waiting: deque[M] = deque()
-        self._repeated_s = 0.0
+        self._owed_s = 0.0  # how long another answer may still take
         self._unasked = 0
 
     async def ask(
@@ -90,12 +91,16 @@ class Conversation(Generic[M]):
             LinkLost: The connection is gone.
         """
         await self.settle()
+        loop = asyncio.get_running_loop()
+        start = loop.time()
         for attempt in range(attempts):
             await self._link.write(question.data)
             answer = await self._listen(question, timeout_s)
             if answer is not None:
-                self._repeated_s = timeout_s if attempt else 0.0
+                if attempt:
+                    self._owed_s = loop.time() - start + timeout_s
                 return answer
+        self._owed_s = loop.time() - start + timeout_s
         raise NoReply(
             f"no answer to the {question.name} in {attempts} x {timeout_s:g} s"
         )
@@ -138,10 +143,11 @@ class Conversation(Generic[M]):
         if self._settle_s is not None:
             while True:
                 try:
-                    message = await self.hear(max(self._settle_s, self._repeated_s))
+                    message = await self.hear(max(self._settle_s, self._owed_s))
                 except NoReply:
                     break
                 self._pass_over(message)
+            self._owed_s = 0.0
         while self._waiting:
             self._pass_over(self._waiting.popleft())
 

@@ -92,8 +92,8 @@ class Terms:
         identity: What the device said of itself at an earlier visit; None if it
             was never met.
         model: The model that the operator named; empty if none.
-        set_clock: Tells the local time that the device's clock is to be set to;
-            None unless the operator allows it, and the station knows the time.
+        set_clock: Tells the local time, with its zone, that the device's clock is to
+            be set to; None unless the operator allows it, and the station knows it.
         key: 16 random bytes that the station keeps for this device alone, for
             one that asks its host for a secret; None where nothing is kept.
     """
@@ -119,6 +119,8 @@ def quirk(table: Sequence[tuple[Which, Q]], identity: Identity, usual: Q) -> Q:
 def clock_to_set(terms: Terms, shown: DateTime | None) -> datetime | None:
     """Return what a device's clock is to be set to; None if it is to be left alone.
 
+    It is local time without a zone, as most devices keep it.
+
     It is left alone without a policy that somebody set, and where it is less than
     2 minutes off (device protocols, 7.3).
 
@@ -128,7 +130,7 @@ def clock_to_set(terms: Terms, shown: DateTime | None) -> datetime | None:
     """
     if terms.set_clock is None:
         return None
-    now = terms.set_clock()
+    now = terms.set_clock().replace(tzinfo=None)
     moment = None if shown is None else shown.moment
     if moment is not None and abs(now - moment) <= _CLOCK_TOLERANCE:
         return None

@@ -225,10 +225,9 @@ async def _set_clock(
     moment = clock_to_set(terms, None if shown is None else shown.time)
     if moment is None:
         return
-    if kind is _Clock.CONTOUR and link.has(ascensia_clock.CLOCK):
-        if moment.tzinfo is None:
-            moment = moment.astimezone()  # with the zone of this computer
-        setting = ascensia_clock.set_clock(moment)
+    zoned = terms.set_clock
+    if kind is _Clock.CONTOUR and zoned and link.has(ascensia_clock.CLOCK):
+        setting = ascensia_clock.set_clock(zoned())  # UTC, and the offset from it
         await link.write(ascensia_clock.CLOCK, setting.encode())
     if kind is _Clock.ISENS:
         for uuid in filter(link.has, isens.CLOCKS):

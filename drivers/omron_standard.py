@@ -156,9 +156,9 @@ class _Cuff:
                 try:
                     packet = await self._packet(_SILENCE_S, *DRIVER.on)
                 except NoReply:
-                    if not self._count:
-                        raise
-                    break
+                    if 0 < self._count <= _MOST:
+                        break
+                    raise
                 for event in self._events(packet):
                     yield event
         for event in self._told(self._parts.give_up()):

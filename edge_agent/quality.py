@@ -30,9 +30,11 @@ def assess(observations: Sequence[Observation]) -> list[Quality]:
     values = np.full((len(observations), len(plausibility.LIMITS)), np.nan)
     for row, seen in enumerate(observations):
         for value in seen.values:
+            column = _COLUMN.get(value.quantity)
             # A limit beside HI or LO is not what was measured.
-            if value.state == State.MEASURED and (number := canonical(value)):
-                values[row, _COLUMN[value.quantity]] = float(number[0])
+            measured = value.state == State.MEASURED and column is not None
+            if measured and (number := canonical(value)):
+                values[row, column] = float(number[0])
     return [
         sum((_FLAGS[bit] for bit in _FLAGS if int(flags) & bit), Quality.NONE)
         for flags in plausibility.plausibility(values)

@@ -51,6 +51,10 @@ _log = logging.getLogger(__name__)
 _Start = Callable[[Terms], AsyncGenerator[Event, None]]
 
 _SERIAL = "serial"  # where a journaled frame came from
+_UNKNOWN_TIME = (
+    "this station does not know the time itself, so it sets no device's clock: "
+    "'timedatectl' must say that it is synchronised"
+)
 _FULL = 64  # observations that are written down together
 _ROOM_S = 1.0
 _UNSET_YEAR = 2005  # clocks that lost their battery start before it
@@ -178,6 +182,8 @@ class Capture:
         self._health = station.health.devices[self._peer]
         self._device = station.outbox.device(self._peer)
         self._offset: Offset | None = None
+        # Somebody allowed it, and the station itself knows the time.
+        self._may_set_clock = config.set_clock and clock.is_synchronised()
         self._seen: list[Observation] = []
 
     @property
@@ -194,7 +200,7 @@ class Capture:
             mark=mark,
             identity=identity,
             model=self._config.model,
-            set_clock=self._local_time if self._may_set_clock() else None,
+            set_clock=self._local_time if self._may_set_clock else None,
             key=self._outbox.key(self._peer),
         )
 
@@ -248,8 +254,13 @@ class Capture:
     async def hear(self, start: _Start) -> None:
         """Run a driver to its end, from where its device's last visit ended."""
         terms = self.terms
-        while not await self._take(start(terms), terms):
-            terms = self.terms  # another device hangs there than last time
+        try:
+            while not await self._take(start(terms), terms):
+                terms = self.terms  # another device hangs there than last time
+        except NoReply as error:
+            if self._config.set_clock and not self._may_set_clock:
+                raise NoReply(f"{error}; {_UNKNOWN_TIME}") from error
+            raise
 
     async def _take(self, events: AsyncGenerator[Event, None], terms: Terms) -> bool:
         """Write down what a driver yields, at once when the device pauses.
@@ -360,17 +371,8 @@ class Capture:
         # tells a reading only once does not mean the same one by it.
         return needs_arrival(seen) or (once and unset and seen.sequence is None)
 
-    def _may_set_clock(self) -> bool:
-        """Whether somebody allowed it, and the station itself knows the time."""
-        if not self._config.set_clock:
-            return False
-        if not clock.is_synchronised():
-            _log.warning("clock.unknown: %s is left as it is", self._peer)
-            return False
-        return True
-
     def _local_time(self) -> datetime:
-        return self._now().replace(tzinfo=None, microsecond=0)
+        return self._now().replace(microsecond=0)
 
     def _now(self) -> datetime:
         return datetime.now(self._station.config.zone)

@@ -269,7 +269,7 @@ def load(path: Path = DEMO) -> list[Simulated]:
     for own in ("serial", "address", "port"):
         values = [getattr(device, own, None) for device in scenario.device]
         for value in values:
-            if value is not None and values.count(value) > 1:
+            if value and values.count(value) > 1:
                 raise ConfigError(f"{path}: two devices have the {own} {value}")
     try:
         return [device.simulate(path.parent) for device in scenario.device]

@@ -116,12 +116,12 @@ class TrialDevice(
 
     def shown(self, trial: Trial) -> list[Shown]:
         """Return what the device has shown, oldest first."""
-        until = HostClock(self.clock_offset_s)()
         if self.series == "span":
-            found = many(trial, self.count or _SPAN_COUNT, until=until)
+            found = many(trial, self.count or _SPAN_COUNT)
         else:
-            days = timedelta(days=self.days)
-            found = _measured(trial, self.seed, self.days, until - days)[: self.count]
+            midnight = HostClock()().replace(hour=0, minute=0, second=0)
+            start = midnight - timedelta(days=self.days)
+            found = _measured(trial, self.seed, self.days, start)[: self.count]
         return found[-(trial.capacity or len(found)) :]
 
 

@@ -200,8 +200,4 @@ TRIAL = Trial(
     resolution_s=60,
     capacity=2 * CAPACITY,
     set_to=lambda meter: meter.set_to,
-    exempt={
-        "clock-set-by-policy": "its clock can't be asked for, so it is set at each "
-        "visit where the operator allows it; tests/drivers/test_glucomen_areo.py",
-    },
 )

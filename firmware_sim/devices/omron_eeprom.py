@@ -29,7 +29,6 @@ end.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from struct import pack
@@ -47,6 +46,14 @@ from firmware_sim.bench import (
     Wait,
 )
 from firmware_sim.label import Label, services
+from firmware_sim.omron_memory import (
+    HEM_7155T,
+    Layout,
+    Memory,
+    OmronRecord,
+    read_window,
+    write_window,
+)
 from firmware_sim.trial import Shown, SimClock, Span, Trial
 from protocols.crc import xor8
 from protocols.gatt.uuid import sig
@@ -76,116 +83,10 @@ _OPENS = UUID("b305b680-aee7-11e1-a730-0002a5d5c51b")
 
 _PIECE = 16
 _REFUSAL, _END_REFUSED = 0x0F, 1
-_NOTHING_STORED = 0x8000
 _HANGS_UP_S = 3.0
 _READ_NOT_PERMITTED, _WRITE_NOT_PERMITTED = 0x02, 0x03
 
 _STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How one model's memory is laid out.
-
-    Attributes:
-        model: Its number.
-        opens: ``key``, ``token``, or ``bond`` for one that needs neither.
-        users: Address and number of slots of each user.
-        form: ``L``, ``B`` or ``S``: how a record is written.
-        size: Of a record.
-        block: The most bytes of one read.
-        read: Where the settings are read.
-        write: Where they are written.
-        index: The size of the index.
-        clock: Where the clock's window stands behind either.
-        shows: ``lin8``, ``mix`` or ``pre``: how the window is written.
-    """
-
-    model: str
-    opens: str
-    users: tuple[tuple[int, int], ...]
-    form: str
-    size: int
-    block: int
-    read: int
-    write: int
-    index: int
-    clock: int
-    shows: str
-
-
-HEM_7155T = Layout(
-    "HEM-7155T", "key", ((0x0098, 60), (0x0458, 60)), "L", 16, 16, 0x10, 0x54, 16, 0x2C,
-    "lin8",
-)  # fmt: skip
-HEM_7322T = Layout(
-    "HEM-7322T", "key", ((0x02AC, 100), (0x0824, 100)), "B", 14, 44, 0x0260, 0x0286, 8,
-    0x14, "mix",
-)  # fmt: skip
-HEM_7142T2 = Layout(
-    "HEM-7142T2",
-    "token",
-    ((0x02E8, 14),),
-    "L",
-    14,
-    44,
-    0x0260,
-    0x02A4,
-    16,
-    0x2C,
-    "lin8",
-)
-HEM_7146T = replace(HEM_7142T2, model="HEM-7146T", opens="bond", users=((0x02E8, 30),))
-HEM_6401T = Layout(
-    "HEM-6401T", "key", ((0x1350, 100),), "S", 16, 16, 0x0100, 0x0160, 16, 0x10, "pre"
-)
-HEM_6410T = replace(
-    HEM_6401T, model="HEM-6410T", users=((0x5590, 100),), size=32, write=0x0170
-)
-
-
-@dataclass(frozen=True, slots=True)
-class OmronRecord:
-    """One stored measurement.
-
-    Attributes:
-        time: The cuff's clock, without a zone; None if it was never set.
-        systolic: In mmHg, 25 to 250, or 279 in a record B or S.
-        diastolic: In mmHg, 0 to 255.
-        pulse: Per minute, 0 to 255.
-        user: 1, or 2 where there are two.
-        irregular: The pulse was irregular.
-        moved: The body moved.
-    """
-
-    time: datetime | None
-    systolic: int
-    diastolic: int
-    pulse: int
-    user: int = 1
-    irregular: bool = False
-    moved: bool = False
-
-    def encode(self, form: str, size: int, number: int) -> bytes:
-        """Return the record as it stands in a slot of ``size`` bytes."""
-        pressure = bytes([self.systolic - 25, self.diastolic, self.pulse])
-        year, month, day, hour, minute, second = 2000, 0, 0, 0, 0, 0
-        if self.time is not None:
-            year, month, day, hour, minute, second = self.time.timetuple()[:6]
-        if form == "L":
-            date = hour | day << 5 | month << 10
-            date |= self.irregular << 14 | self.moved << 15
-            rest = second | minute << 6 | 1 << 12
-            record = pressure + pack("<BHH", year - 2000, date, rest)
-            return record.ljust(size - 2, b"\0") + pack("<H", number & 0xFFFF)
-        if form == "S":
-            flags = self.irregular | self.moved << 2
-            date_time = bytes([year - 2000, month, day, hour, minute, second])
-            return (date_time + pressure + bytes([0, 0, flags])).ljust(size, b"\0")
-        bits = f"{self.diastolic:08b}{self.systolic - 25:08b}{year - 2000:08b}"
-        bits += f"{self.pulse:08b}{self.moved:b}{self.irregular:b}{month:04b}"
-        bits += f"{day:05b}{hour:05b}0001{minute:06b}{second:06b}"
-        return int(bits, 2).to_bytes(8, "big").ljust(size, b"\0")
 
 
 class OmronCuff:
@@ -228,8 +129,7 @@ class OmronCuff:
         self._is_pairing = is_pairing
         self._key: bytes | None = None
         self._ahead = timedelta()
-        self._counts = [0] * len(layout.users)
-        self._slots: list[dict[int, bytes]] = [{} for _ in layout.users]
+        self._memory = Memory(layout)
         self._is_open = self._is_started = False
         self._pieces = b""
         for record in records:
@@ -237,15 +137,11 @@ class OmronCuff:
 
     def store(self, record: OmronRecord) -> None:
         """Add a measurement, as a test does that somebody takes now."""
-        user = record.user - 1
-        count, (_, slots) = self._counts[user], self._layout.users[user]
-        slot = record.encode(self._layout.form, self._layout.size, count + 1)
-        self._slots[user][count % slots] = slot
-        self._counts[user] += 1
+        self._memory.store(record)
 
     def overwrite(self, user: int, slot: int, content: bytes) -> None:
         """Put other bytes into a slot, as a failing memory does."""
-        self._slots[user - 1][slot] = content
+        self._memory.slots[user - 1][slot] = content
 
     def connected(self) -> None:
         """Begin closed."""
@@ -314,7 +210,8 @@ class OmronCuff:
             end = start + slots * self._layout.size
             if start <= address < end and user + 1 in self.unregistered:
                 return _frame(0x8100, address, count, result=5)
-        data = bytes(self._image()[address : address + count])
+        image = self._memory.image(self._window(), self.index)
+        data = image[address : address + count]
         if self.short:
             self.short -= 1
             data = data[:-1]
@@ -324,42 +221,15 @@ class OmronCuff:
         layout = self._layout
         if address != layout.write + layout.clock:
             return False
-        moment = _read_window(layout.shows, window)
+        moment = read_window(layout.shows, window)
         if moment is None or len(window) != len(self._window()):
             return False
         self.set_to = moment
         self._ahead = moment - self._clock()
         return True
 
-    def _image(self) -> bytearray:
-        layout = self._layout
-        memory = bytearray(b"\xff" * 0x10000)
-        for user, (start, _) in enumerate(layout.users):
-            for slot, record in self._slots[user].items():
-                at = start + slot * layout.size
-                memory[at : at + layout.size] = record
-        index = self._index() if self.index is None else self.index
-        memory[layout.read : layout.read + layout.index] = index
-        window, at = self._window(), layout.read + layout.clock
-        memory[at : at + len(window)] = window
-        return memory
-
-    def _index(self) -> bytes:
-        layout = self._layout
-        index = bytearray(layout.index)
-        form = "<H" if layout.form == "L" else ">H"
-        for user, (_, slots) in enumerate(layout.users):
-            count = self._counts[user]
-            first, second = (6, 14) if layout.form == "S" else (2 * user, 4 + 2 * user)
-            newest = (count - 1) % slots
-            cursor = newest if layout.form == "S" else newest + 1
-            word = cursor if count else _NOTHING_STORED
-            index[first : first + 2] = pack(form, word)
-            index[second : second + 2] = pack(form, min(count, 0xFF))
-        return bytes(index)
-
     def _window(self) -> bytes:
-        return _write_window(self._layout.shows, self._clock() + self._ahead)
+        return write_window(self._layout.shows, self._clock() + self._ahead)
 
     def _send(self, frame: bytes) -> list[Action]:
         if not _is_classic(self._layout):
@@ -397,37 +267,6 @@ def _frame(
     head = pack(">BHHB", len(data) + 8, kind, address, count)
     body = head + data + bytes([result])
     return body + bytes([xor8(body)])
-
-
-def _write_window(shows: str, moment: datetime) -> bytes:
-    year, month, day, hour, minute, second = moment.timetuple()[:6]
-    year -= 2000
-    if shows == "pre":
-        return bytes([year, month, day, hour, minute, second]) + b"\xa5" * 10
-    if shows == "mix":
-        window = bytes([0x3C, 0x5A, month, year, hour, day, second, minute, 0])
-        return window + bytes([sum(window) % 256])
-    window = b"\xc8\xa8\0\0\0\0\0\0"
-    window += bytes([year, month, day, hour, minute, second])
-    return window + bytes([sum(window) % 256, 0])
-
-
-def _read_window(shows: str, window: bytes) -> datetime | None:
-    """Return what a host has put into the window; None if it is none."""
-    if shows == "pre":
-        year, month, day, hour, minute, second = window[:6]
-        is_right = window[6:] == b"\xa5" * 10
-    elif shows == "mix":
-        month, year, hour, day, second, minute = window[2:8]
-        is_right = window[:2] == b"\x3c\x5a" and window[8] == 0
-        is_right = is_right and window[9] == sum(window[:9]) % 256
-    else:
-        year, month, day, hour, minute, second = window[8:14]
-        is_right = window[:8] == b"\xc8\xa8\0\0\0\0\0\0" and window[15] == 0
-        is_right = is_right and window[14] == sum(window[:14]) % 256
-    if not is_right:
-        return None
-    return datetime(2000 + year, month, day, hour, minute, second)  # noqa: DTZ001
 
 
 def _record(shown: Shown) -> OmronRecord:

@@ -256,7 +256,4 @@ TRIAL = Trial(
     resolution_s=60,
     capacity=CAPACITY,
     set_to=_set_to,
-    exempt={
-        "clock-set-by-policy": "the clock can't be read, so a right one is set as well"
-    },
 )

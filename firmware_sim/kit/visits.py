@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -36,6 +36,7 @@ EXPECTED = (LinkLost, NoReply, Refused, DecodeError, Incomplete)
 MOST_EVENTS = 30_000
 _LONGEST = timedelta(hours=6)
 _SILENCE_S = 60.0  # after which one who only listens has heard all
+_ZONE = timezone(timedelta(hours=8))
 _KEY = bytes(range(0x30, 0x40))
 
 
@@ -223,7 +224,7 @@ class _Endless(Exception):
 
 
 def _now() -> datetime:
-    return NOW
+    return NOW.replace(tzinfo=_ZONE)
 
 
 def after(visit: Visit, count: int) -> Visit:

@@ -58,7 +58,7 @@ def download(since: int | None) -> Generator[bytes, Answer, int | None]:
             if expected is None or came >= expected:
                 return newest
         elif start is None:
-            raise Incomplete(f"the device ends its report with {end}")
+            raise Incomplete(f"the device ends its report with [{payload.hex(' ')}]")
         else:
             start = None  # it does not know how to begin behind a number
     raise Incomplete(f"the device counts {expected} records, and {came} came")

@@ -104,7 +104,8 @@ def is_empty(model: Model, slot: bytes) -> bool:
     In some layouts a systolic above 250 is said to mark an empty slot as well as
     FF does. It could be one that somebody has, so it is not taken for nothing.
     """
-    if model.format in (Format.LITTLE, Format.HEARTGUIDE) and 0xE1 < slot[0] < 0xFF:
+    is_odd = model.format in (Format.LITTLE, Format.HEARTGUIDE) and any(slot[1:8])
+    if is_odd and 0xE1 < slot[0] < 0xFF:
         return False
     try:
         omron_memory.decode_record(model, slot)

@@ -22,7 +22,8 @@ Record S, 16 bytes or 32:
     6 systolic - 25 | 7 diastolic | 8 pulse | 11 bits 0-1 irregular, 2-3 movement
 
 A slot is empty whose systolic byte is FF, in L and H one above E1, and one whose
-facts are all 0. Seconds go to 63 and count as 59 then.
+facts are all 0, in L and H whatever its systolic byte is. Seconds go to 63 and
+count as 59 then.
 
 The clock's window; ss sums all before it, modulo 256, the leading bytes too:
 
@@ -121,7 +122,7 @@ def decode_little(data: bytes, *, size: int = 14) -> Record:
         DecodeError: It is empty, cut short or too long.
     """
     with Cursor("Omron record", data) as read:
-        _filled(read, size, data[:8], is_empty=data[:1] > _LAST_SYSTOLIC)
+        _filled(read, size, data[1:8], is_empty=data[:1] > _LAST_SYSTOLIC)
     return _little(data, int.from_bytes(data[-2:], "little"))
 
 
@@ -133,7 +134,7 @@ def decode_heartguide(data: bytes) -> Record:
             failed.
     """
     with Cursor("Omron HeartGuide record", data) as read:
-        _filled(read, 24, data[:8], is_empty=data[:1] > _LAST_SYSTOLIC)
+        _filled(read, 24, data[1:8], is_empty=data[:1] > _LAST_SYSTOLIC)
         if code := data[17]:
             problem = f"is {code}: the measurement failed"
             raise read.error("error code", problem, Fault.DEVICE_ERROR, size=7)

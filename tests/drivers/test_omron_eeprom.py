@@ -21,7 +21,12 @@ from drivers.sdk import (
     Undecoded,
 )
 from firmware_sim.devices import omron_eeprom as bench
-from firmware_sim.devices.omron_eeprom import (
+from firmware_sim.devices.omron_eeprom import OmronCuff
+from firmware_sim.kit.check import check_rule
+from firmware_sim.kit.rules import RULES
+from firmware_sim.label import Label
+from firmware_sim.link import SimGattLink
+from firmware_sim.omron_memory import (
     HEM_6401T,
     HEM_6410T,
     HEM_7142T2,
@@ -29,13 +34,8 @@ from firmware_sim.devices.omron_eeprom import (
     HEM_7155T,
     HEM_7322T,
     Layout,
-    OmronCuff,
     OmronRecord,
 )
-from firmware_sim.kit.check import check_rule
-from firmware_sim.kit.rules import RULES
-from firmware_sim.label import Label
-from firmware_sim.link import SimGattLink
 from firmware_sim.trial import Shown, SimClock, Trial
 from tests.drivers.collecting import Visit, visit
 
@@ -43,6 +43,7 @@ KEY = bytes(range(16))
 TERMS = Terms(key=KEY)
 LAYOUTS = (HEM_7155T, HEM_7322T, HEM_7142T2, HEM_7146T, HEM_6401T, HEM_6410T)
 UNLOCK = UUID("b305b680-aee7-11e1-a730-0002a5d5c51b")
+KIT = {"values-exact", "news-found", "clock-set-by-policy", "full-memory", "link-lost"}
 FIRST = datetime(2026, 3, 1, 7, 30, 5)  # noqa: DTZ001 - a wall clock
 
 
@@ -75,9 +76,9 @@ def trial(layout: Layout) -> Trial:
     )
 
 
-@pytest.mark.parametrize("rule", [rule for rule in RULES if rule.name in {
-    "values-exact", "news-found", "clock-set-by-policy", "writes-declared", "full-memory"
-}], ids=lambda rule: rule.name)  # fmt: skip
+@pytest.mark.parametrize(
+    "rule", [rule for rule in RULES if rule.name in KIT], ids=lambda rule: rule.name
+)
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.model)
 def test_the_kit_holds_for_every_layout(layout: Layout, rule: object) -> None:
     """Each stack, each way to unlock, each form of record and of clock."""
@@ -102,7 +103,7 @@ async def test_a_visit_tells_who_when_and_what() -> None:
     ]
     assert (seen.slot, seen.sequence, seen.status) == (2, None, ("irregular_pulse",))
     assert seen.device_time == DateTime(2026, 3, 1, 7, 30, 5)
-    assert seen.raw == (bytes.fromhex("745c3f1a2744851700000000 0000 0100"),)
+    assert seen.raw == (bytes.fromhex("745c3f1a274c851700000000 0000 0100"),)
 
 
 async def test_disputed_bits_are_told_as_either() -> None:
@@ -144,7 +145,7 @@ async def test_a_memory_that_was_cleared_is_read_whole() -> None:
     "index",
     [
         bytes.fromhex("0400 0080") + bytes(12),  # one behind the newest
-        bytes.fromhex("0600 0080") + bytes(12),  # one before it: an empty slot
+        bytes.fromhex("0700 0080") + bytes(12),  # one before it: an empty slot
         bytes.fromhex("0080 0080") + bytes(12),  # nothing stored
         bytes.fromhex("4000 0080") + bytes(12),  # no slot
     ],
@@ -367,3 +368,40 @@ async def test_a_cuff_that_refuses_to_be_read_is_told() -> None:
     found = await visit(DRIVER, SimGattLink(cuff), terms=TERMS)
 
     assert "refuses to be read: code 2" in str(found.error)
+
+
+@pytest.mark.parametrize("name", ["endless-bounded", "silence-told", "junk-contained"])
+def test_the_kit_holds_for_a_cuff_that_misbehaves(name: str) -> None:
+    (rule,) = (rule for rule in RULES if rule.name == name)
+
+    assert check_rule(DRIVER, bench.TRIAL, rule).problems == ()
+
+
+async def test_what_another_characteristic_says_is_noted() -> None:
+    cuff = OmronCuff(records(1))
+    give = cuff._send
+    cuff._send = lambda frame: [  # type: ignore[method-assign]
+        bench.Send(UNLOCK, b"\x99"),
+        *give(frame),
+    ]
+    link = SimGattLink(cuff)
+
+    found = await visit(DRIVER, link, terms=TERMS)
+
+    assert (found.error, systolics(found)) == (None, [100])
+    assert any("99" in str(one) or "x99" in repr(one) for one in link.noted)
+
+
+async def test_a_late_answer_of_the_lock_is_not_taken_for_another() -> None:
+    cuff = OmronCuff(records(1))
+    unlock = cuff._unlock
+    write = cuff.write
+    cuff.write = lambda uuid, payload: (  # type: ignore[method-assign]
+        [bench.Send(UNLOCK, b"\x85\x00"), bench.Send(UNLOCK, unlock(payload))]
+        if uuid == UNLOCK
+        else write(uuid, payload)
+    )
+
+    found = await visit(DRIVER, SimGattLink(cuff), terms=TERMS)
+
+    assert (found.error, systolics(found)) == (None, [100])

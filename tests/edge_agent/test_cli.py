@@ -399,7 +399,7 @@ def test_a_second_agent_says_that_there_is_one(tmp_path: Path) -> None:
     ("words", "told"),
     [
         (("gatt-blood-pressure", "C0:FF:EE:00:00:01"), "say --take to do it"),
-        (("none", "x"), "no driver 'none'; installed: gatt-blood-pressure, "),
+        (("none", "x"), "no driver 'none'; installed: and-cuff, "),
         (("onetouch-ultraeasy", "nowhere"), "can't open nowhere"),
     ],
 )  # fmt: skip

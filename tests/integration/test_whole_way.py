@@ -8,14 +8,12 @@ scenario; what is stored is asked from the gateway's API.
 import json
 import os
 import re
-import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -24,67 +22,11 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from edge_agent import demo
+from tests.integration.parts import agent_status, command, part, until
 
 pytestmark = pytest.mark.integration
 
 _READINGS = 400 + 222 + 373
-
-
-def _command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "edge_agent", *words]
-
-
-class _Part:
-    def __init__(self, process: "subprocess.Popen[bytes]", out: Path) -> None:
-        self.process, self._out = process, out
-
-    def ready(self) -> dict[str, Any]:
-        """Return what it prints when it is ready."""
-        _until(lambda: self._out.read_text().endswith("\n"), self.process)
-        found: dict[str, Any] = json.loads(self._out.read_text().splitlines()[0])
-        return found
-
-    def kill(self) -> None:
-        """Kill it with all its children, as a power cut would."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
-
-
-@contextmanager
-def _part(folder: Path, name: str, command: list[str], **env: str) -> Iterator[_Part]:
-    out = folder / f"{name}.out"
-    with out.open("wb") as stdout, (folder / f"{name}.log").open("ab") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=log,
-            env={**os.environ, **env},
-            start_new_session=True,
-        )
-    part = _Part(process, out)
-    try:
-        yield part
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            part.kill()
-            raise
-
-
-def _until(
-    holds: Callable[[], bool],
-    process: "subprocess.Popen[bytes] | None" = None,
-    seconds: float = 60.0,
-) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert process is None or process.poll() is None, "it stopped"
-        assert time.monotonic() < deadline, f"not in {seconds:g} s"
-        time.sleep(0.05)
 
 
 def _free_port() -> int:
@@ -95,28 +37,17 @@ def _free_port() -> int:
 
 
 def _sim(folder: Path) -> list[str]:
-    return _command("sim", "run", "--data", str(folder / "sim"), "--json")
+    return command("sim", "run", "--data", str(folder / "sim"), "--json")
 
 
 def _embedded(folder: Path) -> list[str]:
     ports = ("--http-port", "0", "--mqtt-port", "0")
     data = str(folder / "gateway")
-    return _command("gateway", "serve", "--data", data, *ports, "--json")
-
-
-def _agent_status(folder: Path) -> dict[str, Any]:
-    shown = subprocess.run(
-        _command("agent", "status", "--data", str(folder / "agent"), "--json"),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    found: dict[str, Any] = json.loads(shown.stdout) if not shown.returncode else {}
-    return found
+    return command("gateway", "serve", "--data", data, *ports, "--json")
 
 
 def _captured(folder: Path) -> int:
-    devices = _agent_status(folder).get("devices", {}).values()
+    devices = agent_status(folder).get("devices", {}).values()
     return sum(device["captured"] for device in devices)
 
 
@@ -135,7 +66,7 @@ def test_every_reading_is_stored_once_and_a_second_run_adds_none(
     """The demo is the main job: pair, read, forward, store, check, exit."""
     for _ in range(2):
         shown = subprocess.run(
-            _command("demo", "--once", "--json", "--data", str(tmp_path)),
+            command("demo", "--once", "--json", "--data", str(tmp_path)),
             capture_output=True,
             text=True,
             check=False,
@@ -182,7 +113,7 @@ class _Mosquitto:
             with socket.socket() as probe:
                 return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
-        _until(answers, self.process)
+        until(answers, self.process)
 
     def kill(self) -> None:
         self.process.kill()
@@ -196,7 +127,7 @@ def _gateway(folder: Path, port: int, protocol: str) -> list[str]:
         f'protocol = "{protocol}"\n[http]\nport = 0\n'
     )
     data = str(folder / "gateway")
-    return _command(
+    return command(
         "gateway", "serve", "--config", str(config), "--data", data, "--json"
     )
 
@@ -208,7 +139,7 @@ def _agent(folder: Path, sim: dict[str, Any], port: int, protocol: str) -> list[
     )
     config.write_text(text.replace("[broker]", f'[broker]\nprotocol = "{protocol}"'))
     data = str(folder / "agent")
-    return _command("agent", "run", "--config", str(config), "--data", data)
+    return command("agent", "run", "--config", str(config), "--data", data)
 
 
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
@@ -221,21 +152,21 @@ def test_nothing_is_lost_when_the_broker_is_killed_and_wiped(
     killed with all it holds. A station that took PUBACK for safety has lost them.
     """
     with ExitStack() as held:
-        sim = held.enter_context(_part(tmp_path, "sim", _sim(tmp_path))).ready()
+        sim = held.enter_context(part(tmp_path, "sim", _sim(tmp_path))).ready()
         agent = _agent(tmp_path, sim, mosquitto.port, protocol)
         bus = {"DBUS_SYSTEM_BUS_ADDRESS": sim["bus"]}
-        held.enter_context(_part(tmp_path, "agent", agent, **bus))
-        _until(lambda: _captured(tmp_path) >= _READINGS)
+        held.enter_context(part(tmp_path, "agent", agent, **bus))
+        until(lambda: _captured(tmp_path) >= _READINGS)
         time.sleep(1.0)  # for the PUBACKs to come; that they do is the point
 
         mosquitto.kill()
         mosquitto.start()
         gateway = _gateway(tmp_path, mosquitto.port, protocol)
-        page = held.enter_context(_part(tmp_path, "gateway", gateway)).ready()["http"]
-        _until(lambda: _stored_all(page.rstrip("/")))
+        page = held.enter_context(part(tmp_path, "gateway", gateway)).ready()["http"]
+        until(lambda: _stored_all(page.rstrip("/")))
 
         assert all(row.is_exact for row in _rows(page.rstrip("/"), sim))
-        _until(lambda: _agent_status(tmp_path)["outbox"]["waiting"] == 0)
+        until(lambda: agent_status(tmp_path)["outbox"]["waiting"] == 0)
 
 
 def test_nothing_captured_is_lost_or_doubled_when_all_are_killed(
@@ -248,27 +179,27 @@ def test_nothing_captured_is_lost_or_doubled_when_all_are_killed(
     for the cuff only what was captured is claimed.
     """
     with ExitStack() as held:
-        sim = held.enter_context(_part(tmp_path, "sim", _sim(tmp_path))).ready()
+        sim = held.enter_context(part(tmp_path, "sim", _sim(tmp_path))).ready()
         bus = {"DBUS_SYSTEM_BUS_ADDRESS": sim["bus"]}
         agent = _agent(tmp_path, sim, mosquitto.port, "3.1.1")
         gateway = _gateway(tmp_path, mosquitto.port, "3.1.1")
         for delay_s in (0.7, 0.9, 1.1, 1.3):
             with (
-                _part(tmp_path, "agent", agent, **bus) as one,
-                _part(tmp_path, "gateway", gateway) as other,
+                part(tmp_path, "agent", agent, **bus) as one,
+                part(tmp_path, "gateway", gateway) as other,
             ):
                 time.sleep(delay_s)
                 one.kill()
                 other.kill()
-        held.enter_context(_part(tmp_path, "agent", agent, **bus))
-        page = held.enter_context(_part(tmp_path, "gateway", gateway)).ready()["http"]
+        held.enter_context(part(tmp_path, "agent", agent, **bus))
+        page = held.enter_context(part(tmp_path, "gateway", gateway)).ready()["http"]
 
         def rows() -> dict[str, demo.Row]:
             return {row.device: row for row in _rows(page.rstrip("/"), sim)}
 
-        _until(lambda: rows()["meter+00012345"].missing == 0)
-        _until(lambda: rows()["UltraEasy"].missing == 0)
-        _until(lambda: rows()["Cuff 0815"].stored == _seen_of_cuff(tmp_path))
+        until(lambda: rows()["meter+00012345"].missing == 0)
+        until(lambda: rows()["UltraEasy"].missing == 0)
+        until(lambda: rows()["Cuff 0815"].stored == _seen_of_cuff(tmp_path))
         assert not any(row.doubled or row.changed for row in rows().values())
 
 
@@ -283,7 +214,7 @@ def _seen_of_cuff(folder: Path) -> int:
 def test_the_page_shows_every_reading_and_hears_of_new_ones(tmp_path: Path) -> None:
     """What people look at is drawn by a real browser from what is really stored."""
     with ExitStack() as held:
-        gateway = held.enter_context(_part(tmp_path, "gateway", _embedded(tmp_path)))
+        gateway = held.enter_context(part(tmp_path, "gateway", _embedded(tmp_path)))
         ready = gateway.ready()
         browser = held.enter_context(sync_playwright()).chromium.launch(
             executable_path=which("chromium"),
@@ -296,10 +227,10 @@ def test_the_page_shows_every_reading_and_hears_of_new_ones(tmp_path: Path) -> N
         page.goto(ready["http"])
         page.get_by_text("live", exact=True).wait_for()
 
-        sim = held.enter_context(_part(tmp_path, "sim", _sim(tmp_path))).ready()
+        sim = held.enter_context(part(tmp_path, "sim", _sim(tmp_path))).ready()
         agent = _agent(tmp_path, sim, ready["mqtt_port"], "3.1.1")
         bus = {"DBUS_SYSTEM_BUS_ADDRESS": sim["bus"]}
-        held.enter_context(_part(tmp_path, "agent", agent, **bus))
+        held.enter_context(part(tmp_path, "agent", agent, **bus))
 
         for name, stored, points in (
             ("LifeScan OneTouch UltraEasy", 373, 373),
@@ -311,6 +242,6 @@ def test_the_page_shows_every_reading_and_hears_of_new_ones(tmp_path: Path) -> N
             page.get_by_role("button", name=name).click()
             page.get_by_role("button", name="All", exact=True).click()
             drawn = page.locator(".scatterlayer .point")
-            _until(lambda drawn=drawn, points=points: drawn.count() == points)
+            until(lambda drawn=drawn, points=points: drawn.count() == points)
         assert problems == []
         browser.close()

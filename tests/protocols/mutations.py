@@ -1,18 +1,19 @@
 """Golden vectors with something wrong in them, the same ones for the same seed.
 
 A checksum refuses nearly all of them before a field is read, so a part is made
-whole again: which bytes of a kind's vectors hold a length or a checksum is found
-by trying, for all vectors of a kind agree on it.
+whole again: which bytes of a kind's vectors delimit them, or hold a length or a
+checksum, is found by trying, for most vectors of a kind agree on it.
 """
 
 import inspect
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import Literal, TypeAlias, TypeVar
+from typing import ClassVar, Literal, TypeAlias, TypeVar
 
 from protocols import crc
 
@@ -59,6 +60,7 @@ class Mutator:
 
     def __init__(self, seeds: Sequence[bytes], random: Random) -> None:
         self._seeds, self._chance, self._bytes = seeds, random.random, random.randbytes
+        self._edges = _edges(seeds)
         self._length, self._seal = _length(seeds), _seal(seeds)
         self._ways: tuple[Callable[[bytearray], None], ...] = (
             self._cut,
@@ -88,6 +90,9 @@ class Mutator:
             self._pick(self._ways)(data)
         del data[_LONGEST:]
         if self._chance() < _MENDED:
+            for at, byte in self._edges:
+                if -len(data) <= at < len(data):
+                    data[at] = byte
             if self._length is not None:
                 self._length.mend(data)
             if self._seal is not None:
@@ -148,6 +153,7 @@ class _Length:
     size: int
     order: _Order
     less: int
+    weight: ClassVar = 1
 
     def fits(self, data: bytes) -> bool:
         field = data[self.at : self.at + self.size]
@@ -173,6 +179,11 @@ class _Seal:
     write: Callable[[int], bytes]
     size: int
 
+    @property
+    def weight(self) -> int:
+        """Half of a checksum fits wherever the whole does."""
+        return self.size
+
     def fits(self, data: bytes) -> bool:
         at = len(data) - self.tail - self.size
         if at <= self.skipped:
@@ -190,17 +201,30 @@ class _Seal:
 
 _F = TypeVar("_F", _Length, _Seal)
 
-_WRITES: tuple[tuple[int, Callable[[int], bytes]], ...] = (
-    (8, lambda n: b"%08X" % n),
-    (4, lambda n: (n & 0xFFFFFFFF).to_bytes(4, "little")),
-    (4, lambda n: b"%04X" % (n & 0xFFFF)),
-    (2, lambda n: (n & 0xFFFF).to_bytes(2, "little")),
-    (2, lambda n: (n & 0xFFFF).to_bytes(2, "big")),
-    (2, lambda n: b"%02X" % (n & 0xFF)),
-    (1, lambda n: bytes([n & 0xFF])),
-    (1, lambda n: bytes([~n & 0xFF])),
-    (1, lambda n: bytes([-n & 0xFF])),
+_WRITES: tuple[tuple[int, int, Callable[[int], bytes]], ...] = (
+    # bytes of the field, bytes of a sum that is written so, how
+    (8, 2, lambda n: b"%08X" % n),
+    (4, 4, lambda n: n.to_bytes(4, "little")),
+    (4, 2, lambda n: b"%04X" % n),
+    (2, 2, lambda n: n.to_bytes(2, "little")),
+    (2, 2, lambda n: n.to_bytes(2, "big")),
+    (2, 1, lambda n: b"%02X" % n),
+    (1, 2, lambda n: bytes([n & 0xFF])),
+    (1, 1, lambda n: bytes([n])),
+    (1, 1, lambda n: bytes([~n & 0xFF])),
+    (1, 1, lambda n: bytes([-n & 0xFF])),
 )
+
+
+def _edges(seeds: Sequence[bytes]) -> list[tuple[int, int]]:
+    """Return the first and last bytes that most payloads share: where, and what."""
+    found = []
+    for at in (0, 1, -1, -2, -3, -4, -5):
+        there = [seed[at] for seed in seeds if len(seed) > 5]
+        byte, count = Counter(there).most_common(1)[0] if there else (0, 0)
+        if count > 0.7 * len(seeds):
+            found.append((at, byte))
+    return found
 
 
 def _length(seeds: Sequence[bytes]) -> _Length | None:
@@ -223,21 +247,30 @@ def _seal(seeds: Sequence[bytes]) -> _Seal | None:
     ]
     tried = (
         _Seal(function, skipped, tail, write, size)
-        for size, write in _WRITES
+        for size, width, write in _WRITES
         for function in sums
+        if width == _width(function)
         for skipped in _HEADS
         for tail in _TAILS
     )
     return _best(tried, seeds, lengths=1)
 
 
+@cache
+def _width(function: Callable[[bytes], int]) -> int:
+    """Return how many bytes a checksum has."""
+    most = max(function(Random(n).randbytes(600)) for n in range(8))
+    return (most.bit_length() + 7) // 8
+
+
 def _best(tried: Iterable[_F], seeds: Sequence[bytes], *, lengths: int) -> _F | None:
     """Return the field that fits most payloads, of so many different lengths."""
-    best, most = None, len(seeds) // 2
+    best, most = None, 0
     for field in tried:
         fitting = [len(seed) for seed in seeds if field.fits(seed)]
         # Two bytes that fit are no chance; one byte that fits once may be one.
-        enough = field.size > 1 or len(fitting) > 1
-        if len(fitting) > most and enough and len(set(fitting)) >= lengths:
-            best, most = field, len(fitting)
+        enough = len(fitting) > len(seeds) // 2 and len(fitting) + field.size > 2
+        worth = len(fitting) * field.weight
+        if worth > most and enough and len(set(fitting)) >= lengths:
+            best, most = field, worth
     return best

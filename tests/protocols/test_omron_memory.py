@@ -211,6 +211,13 @@ def test_the_highest_systolic_of_record_little_is_250() -> None:
     assert caught.value.fault == Fault.EMPTY_SLOT
 
 
+def test_a_slot_that_was_only_begun_is_empty() -> None:
+    """A systolic with neither diastolic nor pulse nor date is no measurement."""
+    with pytest.raises(DecodeError) as caught:
+        omron_memory.decode_little(b"\x5f" + bytes(7) + b"\x01" * 6)
+    assert caught.value.fault == Fault.EMPTY_SLOT
+
+
 def test_a_clock_that_was_never_set_does_not_cost_the_reading() -> None:
     record = LITTLE[:3] + bytes(5) + bytes(6)
 

@@ -64,6 +64,7 @@ _CHECKED = {
     "ascensia.astm_frame",
     "glucomen.text",
     "lifescan.frame",
+    "lifescan.ultra2_line",
     "maibobo.frame",
     "microlife.frame",
     "omron.frame",
