@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := drivers edge_agent firmware_sim gateway protocols tests bench scripts
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench fuzz docs clean
 
 demo: .venv/.installed ## Show the whole way of a reading; ARGS=--once exits by itself.
 	@./scripts/system-packages dbus-daemon=dbus
@@ -24,9 +24,13 @@ check: .venv/.installed
 	$(BIN)/coverage report
 	@$(BIN)/coverage report --include='protocols/*,drivers/*' --fail-under=99 --format=total
 
-bench: .venv/.installed ## Measure the download and the uplink, side by side.
+bench: .venv/.installed ## Measure download, uplink and every driver.
 	@./scripts/system-packages dbus-daemon=dbus
 	$(BIN)/python bench/whole_way.py
+	$(BIN)/python bench/each_driver.py
+
+fuzz: .venv/.installed ## Feed every decoder a million changed inputs; ARGS=--only KIND.
+	$(BIN)/python scripts/fuzz.py $(ARGS)
 
 docs: .venv/.installed ## Write the generated pages of docs/reference anew.
 	$(BIN)/python scripts/reference.py

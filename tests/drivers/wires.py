@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
+from protocols.errors import DecodeError, Fault
 from protocols.link import LinkLost
 from protocols.stream import Frames
 
@@ -57,8 +58,10 @@ class Wire:
 
 def frames() -> Frames[bytes]:
     """Return what reads messages of four bytes between a hash and a dot."""
+    return Frames(b"#", lambda _: 6, _decode)
 
-    def size(data: bytes) -> int:
-        return 6 if len(data) < 6 or data[5:6] == b"." else 0
 
-    return Frames(b"#", size, lambda data: data[1:5])
+def _decode(data: bytes) -> bytes:
+    if not data.endswith(b"."):
+        raise DecodeError("frame", "end", "is no dot", data, 5, Fault.BAD_FRAME)
+    return data[1:5]
