@@ -23,16 +23,14 @@ from drivers.sdk import (
     Model,
     NoReply,
     Observation,
-    Quantity,
     SerialDriver,
     SerialLink,
     Terms,
     Undecoded,
-    Unit,
-    Value,
     Write,
     apart,
 )
+from protocols.gatt.blood_pressure_reading import pressures
 from protocols.vendor import andon
 from protocols.vendor.andon import Record
 
@@ -67,13 +65,11 @@ async def _session(link: SerialLink, _: Terms) -> AsyncGenerator[Event, None]:
 
 
 def _observation(record: Record, data: bytes) -> Observation:
+    numbers = map(Decimal, (record.systolic, record.diastolic, record.pulse))
+    systolic, diastolic, pulse = numbers
     return Observation(
         kind=Kind.BLOOD_PRESSURE,
-        values=(
-            Value(Quantity.SYSTOLIC, Unit.MM_HG, Decimal(record.systolic)),
-            Value(Quantity.DIASTOLIC, Unit.MM_HG, Decimal(record.diastolic)),
-            Value(Quantity.PULSE_RATE, Unit.PER_MINUTE, Decimal(record.pulse)),
-        ),
+        values=pressures(systolic, diastolic, None, pulse),
         device_time=record.time,
         raw=(data,),
     )

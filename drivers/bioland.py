@@ -133,8 +133,17 @@ def _event(frame: Frame, added: int) -> Event:
         kind=Kind.GLUCOSE,
         values=(_value(result),),
         device_time=result.time,
+        context=() if _is_known(result) else (("raw-number", str(result.raw)),),
         raw=(raw,),
     )
+
+
+def _is_known(result: Result) -> bool:
+    """Whether its number is nothing, HI, LO, or one between these two.
+
+    What is not can't be measured either, for it would be HI, or LO.
+    """
+    return result.raw == 0 or bioland.LOW <= result.raw <= bioland.HIGH
 
 
 def _value(result: Result) -> Value:
@@ -143,6 +152,9 @@ def _value(result: Result) -> Value:
         state = State.ABOVE_RANGE if result.above_range else State.BELOW_RANGE
     elif number == 0:
         number, state = None, State.NO_VALUE
+    elif not _is_known(result):
+        state = State.ABOVE_RANGE if number > bioland.HIGH else State.BELOW_RANGE
+        number = None
     sent = None if number is None else Decimal(number)
     return Value(Quantity.GLUCOSE, Unit.MG_PER_DL, sent, state)
 

@@ -181,7 +181,8 @@ def _value(record: Record) -> Value:
         quantity, unit, sent = Quantity.KETONE, Unit.MMOL_PER_L, ketone
     lowest, highest = _RANGE[quantity]
     high, low = Flag.HIGH in record.flags, Flag.LOW in record.flags
-    if high and low:
+    # No ketone is shown as LO: a mark of it is that of the number as a glucose.
+    if low and (high or ketone is not None):
         state = State.NO_VALUE
     elif high or sent > highest:
         state = State.ABOVE_RANGE

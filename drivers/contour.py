@@ -87,6 +87,8 @@ def _observation(result: Result, payload: bytes) -> Observation:
     number, state = result.value, State.MEASURED
     if result.above_range or result.below_range:
         state = State.ABOVE_RANGE if result.above_range else State.BELOW_RANGE
+    elif number.is_zero():
+        state = State.NO_VALUE
     value = Value(
         Quantity.GLUCOSE,
         Unit(result.unit),

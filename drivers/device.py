@@ -122,7 +122,7 @@ def clock_to_set(terms: Terms, shown: DateTime | None) -> datetime | None:
     It is local time without a zone, as most devices keep it.
 
     It is left alone without a policy that somebody set, and where it is less than
-    2 minutes off (device protocols, 7.3).
+    2 minutes off.
 
     Args:
         terms: The terms of the visit.

@@ -9,6 +9,7 @@ Tested:   firmware_sim.devices.gatt_blood_pressure; no hardware yet.
 """
 
 from collections.abc import Iterator
+from decimal import Decimal
 
 from drivers.sdk import (
     GattDriver,
@@ -27,6 +28,7 @@ from protocols.kinds import flag_names
 from protocols.medfloat import Number
 
 _BEURER = 0x40
+_SLOWEST, _FASTEST = 25, 240  # per minute, as the filters have it
 _TURNED = ("BM48", "BM59", "BM85")  # pulse and status with the high byte first
 
 
@@ -52,8 +54,15 @@ def _decode(payload: bytes) -> Measurement:
     # Beurer's BM48, BM59, BM85 set a reserved bit and send one byte more than they
     # announce; by the standard's layout their pulse and status would be invented.
     if seen.flags & _BEURER and Flag.USER not in seen.flags and len(seen.trailing) == 1:
-        return blood_pressure.decode_big_endian_tail(payload)
+        turned = blood_pressure.decode_big_endian_tail(payload)
+        # Another cuff may set that bit and fill up its value with a byte.
+        if not _is_pulse(seen.pulse_rate) or _is_pulse(turned.pulse_rate):
+            return turned
     return seen
+
+
+def _is_pulse(number: Number | None) -> bool:
+    return isinstance(number, Decimal) and _SLOWEST <= number <= _FASTEST
 
 
 def _values(seen: Measurement) -> Iterator[Value]:
@@ -88,7 +97,7 @@ DRIVER = GattDriver(
         Model("Beurer BM96", ("BM96",)),
         *(Model(f"Beurer {name}", (name, f"Beurer {name}")) for name in _TURNED),
         Model("Elite 900", ("Elite 900",)),
-        Model("Medisana and other SilverCrest SBM69", ("SBM69",)),
+        Model("Medisana, SilverCrest SBM69", ("SBM69",)),
         Model("Yuwell YE680A and YE8", ("Yuwell",)),
     ),
     on={blood_pressure.BLOOD_PRESSURE_MEASUREMENT: _observations},

@@ -72,17 +72,19 @@ class _Quirks:
         reads_all: Sequence numbers do not tell what is new.
         is_isens: Contexts mark ketone, a month may be 13, and a result may come
             again, under the same number and with another time.
+        is_bounded: A number beyond 20 to 600 mg/dL stands for LO or HI.
     """
 
     clock: _Clock = _Clock.STANDARD
     reads_all: bool = False
     is_isens: bool = False
+    is_bounded: bool = False
 
 
-_ISENS = _Quirks(_Clock.ISENS, reads_all=True, is_isens=True)
+_ISENS = _Quirks(_Clock.ISENS, reads_all=True, is_isens=True, is_bounded=True)
 _CONTOUR = _Quirks(_Clock.CONTOUR)
 _ROCHE = _Quirks(_Clock.CURRENT_TIME)
-_TAIDOC = _Quirks(reads_all=True)
+_TAIDOC = _Quirks(reads_all=True, is_bounded=True)
 _QUIRKS: tuple[tuple[Which, _Quirks], ...] = (
     (Which(manufacturer="i-sens*"), _ISENS),
     (Which(model="caresens*"), _ISENS),
@@ -102,6 +104,8 @@ async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
         raise NoReply("the device has no Record Access Control Point")
     yield (identity := await identify(link))
     quirks = quirk(_QUIRKS, identity, _Quirks())
+    if link.has(isens.OWN_CLOCK):
+        quirks = _ISENS  # whatever its seller calls it
     clock = await _read_clock(link, quirks.clock)
     if clock is not None:
         yield clock
@@ -191,6 +195,7 @@ async def _procedure(
     link: GattLink, request: racp.Request, pairs: "_Pairs"
 ) -> AsyncGenerator[Observation | Undecoded | racp.Count | racp.Response, None]:
     """Yield what comes of a request, and in the end its answer."""
+    pairs.begin()
     await link.write(racp.RECORD_ACCESS_CONTROL_POINT, request.encode())
     for _ in range(_MOST_PACKETS):
         packet = await receive(link, racp.PROCEDURE_TIMEOUT_S)
@@ -261,6 +266,11 @@ class _Pairs:
         self._early: dict[int, tuple[Context, bytes]] = {}
         self._known: set[object] = set()
 
+    def begin(self) -> None:
+        """Forget halves: a procedure tells them whole, under numbers that repeat."""
+        self._waiting.clear()
+        self._early.clear()
+
     def add(self, packet: Packet) -> list[Observation | Undecoded]:
         """Take a packet; return the observation that it completes, if any."""
         try:
@@ -320,6 +330,8 @@ class _Pairs:
     def _observation(self, seen: Measurement, context: Context | None) -> Observation:
         notes, time = glucose_reading.notes(seen, context), seen.base_time
         kind, value = Kind.GLUCOSE, glucose_reading.value(seen, context)
+        if self._quirks.is_bounded:
+            value = glucose_reading.bounded(value)
         if self._quirks.is_isens and context is not None and isens.is_ketone(context):
             kind, value = Kind.KETONE, isens.ketone_value(seen, self._software)
             del notes["meal"]

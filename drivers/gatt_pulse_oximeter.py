@@ -108,7 +108,7 @@ def _observation(payload: bytes, _identity: Identity) -> Iterator[Observation]:
         *flag_names(DeviceStatus, device),
     ]
     if SpotFlag.CLOCK_NOT_SET in seen.flags:
-        status.append("device_clock_not_set")
+        status += ["device_clock_not_set", "time_fault"]  # its time is nobody's
     unusable = bool(measured & _NO_PERSONS or device & _BROKEN)
     amplitude = () if seen.amplitude is None else (_amplitude(seen.amplitude),)
     yield Observation(

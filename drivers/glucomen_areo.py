@@ -9,8 +9,7 @@ Tested:   firmware_sim.devices.glucomen_areo; no hardware yet.
 """
 
 from collections.abc import AsyncGenerator
-from contextlib import suppress
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from drivers.sdk import (
     Ask,
@@ -47,6 +46,7 @@ _KINDS = {
     glucomen.GLUCOSE: (Kind.GLUCOSE, Quantity.GLUCOSE),
     glucomen.KETONE: (Kind.KETONE, Quantity.KETONE),
 }
+_ODD = (glucomen.KETONE, Unit.MG_PER_DL)
 _MARKINGS = {
     "01": ("marking", "check_mark"),
     "02": ("meal", "preprandial"),
@@ -61,10 +61,12 @@ async def _session(link: SerialLink, terms: Terms) -> AsyncGenerator[Event, None
     which = await meter.ask(_INFORMATION)
     yield Identity("Menarini", "", which.serial, which.version)
     readings = await meter.ask(_GLUCOSE, timeout_s=_GLUCOSE_S)
-    with suppress(NoReply):  # a meter without ketone may keep silent
+    try:
         readings = readings + await meter.ask(
             _KETONE, timeout_s=_KETONE_S, attempts=_KETONE_ATTEMPTS
         )
+    except NoReply as error:  # a meter without ketone may keep silent
+        link.note(error)
     # A result does not say whose it is: the plug may hang in another meter.
     if await meter.ask(_INFORMATION) != which:
         raise LinkLost("another meter was plugged in")
@@ -72,13 +74,24 @@ async def _session(link: SerialLink, terms: Terms) -> AsyncGenerator[Event, None
         if isinstance(one, DecodeError):
             line, _, _ = one.data[one.offset :].partition(b"\r\n")
             yield Undecoded("result", line, f"'{one.field}' {one.problem}")
-    good = (one for one in readings if isinstance(one, Reading))
+    for one in filter(_is_odd, readings):
+        problem = f"'unit' is {one.unit}, which is no unit of {one.test} known here"
+        yield Undecoded("result", one.line, problem)
+    good = [one for one in readings if isinstance(one, Reading) and not _is_odd(one)]
     for seen in apart(map(_observation, good)):
         yield seen
     if (moment := clock_to_set(terms, None)) is not None:
         data = glucomen.set_clock(DateTime.of(moment))
         if await meter.ask(Ask("setting of its clock", data, _reply)) != Reply.DONE:
             raise NoReply("it refuses to have its clock set")
+
+
+def _is_odd(one: _Result) -> TypeGuard[Reading]:
+    """Whether nobody can tell the result's number in millimoles.
+
+    How a meter in mg/dL would tell a ketone is not known, nor by which factor.
+    """
+    return isinstance(one, Reading) and (one.test, one.unit) == _ODD
 
 
 def _information(message: Message) -> Information | None:
@@ -110,10 +123,13 @@ def _observation(reading: Reading) -> Observation:
     state = State.MEASURED
     if reading.value is None:
         state = State.ABOVE_RANGE if reading.above_range else State.BELOW_RANGE
+    number = reading.value
+    if quantity is Quantity.GLUCOSE and number == 0:
+        number, state = None, State.NO_VALUE
     marking = _MARKINGS.get(reading.marking, ("marking", reading.marking))
     return Observation(
         kind=kind,
-        values=(Value(quantity, Unit(reading.unit), reading.value, state),),
+        values=(Value(quantity, Unit(reading.unit), number, state),),
         device_time=reading.time,
         context=() if reading.marking == "00" else (marking,),
         raw=(reading.line,),

@@ -47,6 +47,8 @@ def _observations(payload: bytes, _identity: Identity) -> Iterator[Observation]:
         # A cuff that nobody has set may show one moment for ever: two equal results
         # of it are two, so that moment is not taken for a time.
         is_set = message.time != UNSET
+        # One that runs on from there tells results apart, and no true time.
+        is_right = message.time.year > UNSET.year
         yield Observation(
             kind=Kind.BLOOD_PRESSURE,
             values=(
@@ -56,6 +58,7 @@ def _observations(payload: bytes, _identity: Identity) -> Iterator[Observation]:
             ),
             device_time=message.time if is_set else None,
             slot=message.user,
+            status=() if is_right else ("time_fault",),
             context=() if is_set else (("unset-clock", str(message.time)),),
             raw=(payload,),
         )

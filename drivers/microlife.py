@@ -52,6 +52,7 @@ _KNOWN = 4  # records by which the next visit finds where this one ended
 _SETTLE_S = 0.05
 _HISTORY_S = 20.0  # two kilobytes, 20 at a time
 _HISTORY_ATTEMPTS = 3
+_READINGS = 4  # of the records, until two in a row are equal
 _CLOCK_ATTEMPTS = 2
 
 
@@ -63,12 +64,7 @@ async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
     shown = await _clock(cuff)
     if shown is not None:
         yield DeviceClock(shown)
-    history = await cuff.ask(
-        _ask("records", microlife.ask_history(), Command.HISTORY),
-        timeout_s=_HISTORY_S,
-        attempts=_HISTORY_ATTEMPTS,
-    )
-    for event in _events(history, terms.mark):
+    for event in _events(await _history(cuff), terms.mark):
         yield event
     if (now := clock_to_set(terms, shown)) is not None:
         await _set_clock(cuff, now)
@@ -88,6 +84,28 @@ def _ask(name: str, request: Frame, command: Command) -> Ask[Frame, bytes]:
         return frame.payload if is_answer or is_end else None
 
     return Ask(name, request.encode(), answer)
+
+
+async def _history(cuff: Conversation[Frame]) -> bytes:
+    """Return the answer that holds the records, once it came twice in a row.
+
+    One byte guards two kilobytes: where a packet comes twice, and so shifts all
+    behind it, one time in 256 the sum is right.
+
+    Raises:
+        NoReply: It never did, or none came.
+        LinkLost: The connection is gone.
+    """
+    question = _ask("records", microlife.ask_history(), Command.HISTORY)
+    last = b""
+    for _ in range(_READINGS):
+        found = await cuff.ask(
+            question, timeout_s=_HISTORY_S, attempts=_HISTORY_ATTEMPTS
+        )
+        if found == last:
+            return found
+        last = found
+    raise NoReply(f"the records were others each time in {_READINGS}")
 
 
 async def _clock(cuff: Conversation[Frame]) -> DateTime | None:

@@ -13,7 +13,7 @@ import re
 import secrets
 from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TypeVar
 
@@ -43,6 +43,7 @@ from drivers.sdk import (
     identify,
 )
 from protocols.gatt.blood_pressure_reading import pressures
+from protocols.observation import needs_arrival
 from protocols.vendor import omron_download, omron_eeprom, omron_memory, omron_models
 from protocols.vendor.omron_download import NotServed, Walk
 from protocols.vendor.omron_eeprom import NOTIFY, UNLOCK, WRITE, Channels, Frame, Type
@@ -69,39 +70,64 @@ async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
     shown = _shown(link, model, window)
     if shown is not None:
         yield DeviceClock(shown)
+    async for event in _records(link, cuff, model, terms.mark or 0):
+        yield event
+    if shown is not None and (now := clock_to_set(terms, shown)) is not None:
+        await _set_clock(link, cuff, model, window, now)
+    with suppress(LinkLost, NoReply):  # all that matters was told
+        await cuff.ask(omron_eeprom.END)
+
+
+async def _records(
+    link: GattLink, cuff: "_Cuff", model: omron_models.Model, last: int
+) -> AsyncGenerator[Event, None]:
+    """Yield each user's records behind the mark ``last``, and the next mark."""
     index = await cuff.must(omron_download.read_index(model))
     mark, served = 0, 0
+    undated: list[Event] = []  # nothing but the mark keeps them from coming again
     for user in range(len(model.users)):
-        last = (terms.mark or 0) >> user * _USER_BITS & (1 << _USER_BITS) - 1
-        walk = Walk(model, user, index, last)
+        users_last = last >> user * _USER_BITS & (1 << _USER_BITS) - 1
+        walk = Walk(model, user, index, users_last)
+        failure: Exception | None = None
         try:
             await cuff.run(walk.run())
         except NotServed as error:  # as for a user whom nobody registered
             link.note(error)
             continue
-        except (NoReply, LinkLost):
-            for event in _told(model, user, walk.records):
+        except (NoReply, LinkLost) as error:
+            failure = error
+        events = list(_told(model, user, walk.records))
+        undated += filter(_is_undated, events)
+        for event in events:
+            if not _is_undated(event):
                 yield event
-            raise
+        if failure is not None:
+            raise failure
         served += 1
         mark |= walk.mark << user * _USER_BITS
-        for event in _told(model, user, walk.records):
-            yield event
     if not served:
         raise NoReply("the cuff gives the records of no user")
+    for late in undated:
+        yield late
     yield Checkpoint(mark)
-    if shown is not None and (now := clock_to_set(terms, shown)) is not None:
-        changed = omron_memory.encode_clock(
-            model.settings.layout, window, DateTime.of(now)
-        )
-        await cuff.ask(omron_eeprom.write_clock(model, changed))
-        window = await cuff.must(omron_download.read_clock(model))
-        found = _shown(link, model, window)
-        moment = None if found is None else found.moment
-        if moment is None or abs(moment - now) > _CLOCK_TOLERANCE:
-            link.note(f"the clock was set to {now}, and shows {found}")
-    with suppress(LinkLost, NoReply):  # all that matters was told
-        await cuff.ask(omron_eeprom.END)
+
+
+async def _set_clock(
+    link: GattLink,
+    cuff: "_Cuff",
+    model: omron_models.Model,
+    window: bytes,
+    now: datetime,
+) -> None:
+    """Set the clock, and see whether it took the time."""
+    moment = DateTime.of(now)
+    changed = omron_memory.encode_clock(model.settings.layout, window, moment)
+    await cuff.ask(omron_eeprom.write_clock(model, changed))
+    window = await cuff.must(omron_download.read_clock(model))
+    found = _shown(link, model, window)
+    shows = None if found is None else found.moment
+    if shows is None or abs(shows - now) > _CLOCK_TOLERANCE:
+        link.note(f"the clock was set to {now}, and shows {found}")
 
 
 def _model(link: GattLink, terms: Terms, identity: Identity) -> omron_models.Model:
@@ -119,6 +145,10 @@ def _model(link: GattLink, terms: Terms, identity: Identity) -> omron_models.Mod
     if not link.has(WRITE[0]) or is_classic != (found.stack is Stack.CLASSIC):
         raise NoReply(f"the cuff has not the channels of a HEM-{found.name}")
     return found
+
+
+def _is_undated(event: Event) -> bool:
+    return isinstance(event, Observation) and needs_arrival(event)
 
 
 def _shown(link: GattLink, model: omron_models.Model, window: bytes) -> DateTime | None:
@@ -303,6 +333,7 @@ DRIVER = GattDriver(
     id="omron-eeprom",
     version="1",
     service=omron_eeprom.CLASSIC_SERVICE,
+    more_services=(omron_eeprom.MODERN_SERVICE,),
     observes=(Kind.BLOOD_PRESSURE,),
     models=tuple(_known_models()),
     writes=(

@@ -110,12 +110,16 @@ def _event(index: int, message: bytes) -> Event:
 
 
 def _value(record: lifescan_ultraeasy.Record) -> Value:
-    if record.mg_per_dl == 0:
-        return Value(Quantity.GLUCOSE, Unit.MG_PER_DL, None, State.NO_VALUE)
-    if record.mg_per_dl is not None:
-        return Value(Quantity.GLUCOSE, Unit.MG_PER_DL, Decimal(record.mg_per_dl))
-    state = State.ABOVE_RANGE if record.above_range else State.BELOW_RANGE
-    return Value(Quantity.GLUCOSE, Unit.MG_PER_DL, None, state)
+    sent, number, state = record.mg_per_dl, None, State.MEASURED
+    if sent == 0:
+        state = State.NO_VALUE
+    elif record.above_range or (sent or 0) > lifescan_ultraeasy.HIGHEST:
+        state = State.ABOVE_RANGE
+    elif sent is None or sent < lifescan_ultraeasy.LOWEST:
+        state = State.BELOW_RANGE
+    else:
+        number = Decimal(sent)
+    return Value(Quantity.GLUCOSE, Unit.MG_PER_DL, number, state)
 
 
 class _Conversation:

@@ -129,6 +129,7 @@ class GattDriver:
         service: The service by which the device is known.
         observes: The kinds of observation that it yields.
         models: The models that it reads, as far as they are known.
+        more_services: Others by which some of its models are known.
         writes: All that it may ever write to a device.
         on: A function per characteristic, from a payload, and what is known of
             the device, to observations.
@@ -144,6 +145,7 @@ class GattDriver:
     service: UUID
     observes: tuple[Kind, ...]
     models: tuple[Model, ...] = ()
+    more_services: tuple[UUID, ...] = ()
     writes: tuple[Write, ...] = ()
     on: Mapping[UUID, Callable[[bytes, Identity], Iterator[Observation]]] = field(
         default_factory=dict

@@ -138,12 +138,15 @@ async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
         raise NoReply(f"a {identity.model} measures nothing that taidoc reads")
     yield DeviceClock(await device.clock())
     walked, failure = await _walk(device, family, terms.mark)
+    newest = walked.get(0, [])[:_KNOWN]
+    if not family.keeps_users:
+        walked = {0: _to_tell(walked[0], terms.mark, is_whole=failure is None)}
     for event in _events(walked, family):
         yield event
     if failure is not None:
         raise failure
-    if walked.get(0) and not family.keeps_users:
-        yield Checkpoint(_mark(walked[0][:_KNOWN]))
+    if newest and not family.keeps_users:
+        yield Checkpoint(_mark(newest))
     if (now := clock_to_set(terms, await device.clock())) is not None:
         await device.set_clock(DateTime.of(now))
 
@@ -256,6 +259,24 @@ def _ends_with(walked: list[_Record], mark: int | None) -> bool:
     """Whether the walk has come to the records that were the newest last time."""
     size = 0 if mark is None else mark & 7
     return 0 < size <= len(walked) and _mark(walked[-size:]) == mark
+
+
+def _to_tell(
+    walked: list[_Record], mark: int | None, *, is_whole: bool
+) -> list[_Record]:
+    """Leave out what would be another reading each time that it is told.
+
+    A record without a date can't be known again but by the mark: it is told when it
+    is new, and only where the next mark will be behind it.
+    """
+    ends = range(len(walked) + 1)
+    known = (end - (mark or 0) % 8 for end in ends if _ends_with(walked[:end], mark))
+    new = next(known, len(walked)) if is_whole else 0
+    return [
+        record
+        for at, record in enumerate(walked)
+        if at < new or not record.clock.time.unknown_fields
+    ]
 
 
 def _are_alike(walked: list[list[_Record]]) -> bool:

@@ -8,7 +8,7 @@ Source:   protocols.vendor.jpi.
 Tested:   firmware_sim.devices.visomat; no hardware yet.
 """
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from decimal import Decimal
 
 from drivers.sdk import (
@@ -21,16 +21,14 @@ from drivers.sdk import (
     Model,
     NoReply,
     Observation,
-    Quantity,
     SerialDriver,
     SerialLink,
     Terms,
     Undecoded,
-    Unit,
-    Value,
     Write,
     apart,
 )
+from protocols.gatt.blood_pressure_reading import pressures
 from protocols.vendor import jpi
 from protocols.vendor.jpi import Record
 
@@ -80,21 +78,17 @@ def _whole(text: bytes) -> bytes | None:
 
 
 def _observation(user: int, record: Record, raw: bytes) -> Observation:
+    numbers = map(Decimal, (record.systolic, record.diastolic, record.pulse))
+    systolic, diastolic, pulse = numbers
     return Observation(
         kind=Kind.BLOOD_PRESSURE,
-        values=tuple(_values(record)),
+        values=pressures(systolic, diastolic, None, pulse),
         device_time=record.time,
         slot=user,
         # What it means is not certain: an irregular pulse, or a disturbance.
         context=() if record.flag == "0" else (("flag", record.flag),),
         raw=(raw,),
     )
-
-
-def _values(record: Record) -> Iterator[Value]:
-    yield Value(Quantity.SYSTOLIC, Unit.MM_HG, Decimal(record.systolic))
-    yield Value(Quantity.DIASTOLIC, Unit.MM_HG, Decimal(record.diastolic))
-    yield Value(Quantity.PULSE_RATE, Unit.PER_MINUTE, Decimal(record.pulse))
 
 
 _MEMORY = Ask("memory", jpi.ask_memory(), _whole)

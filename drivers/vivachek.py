@@ -45,6 +45,7 @@ _WRITE = UUID("0003cdd2-0000-1000-8000-00805f9b0131")
 _SETTLE_S = 0.05
 _RECORD_S = 5.0
 _DOWNLOADS = 3
+_HIGHEST_GLUCOSE = 600  # mg/dL; above it these meters show HI
 
 _Meter = Conversation[Frame]
 
@@ -152,11 +153,20 @@ def _value(record: Record) -> Value:
     unit = Unit.MMOL_PER_L if record.is_ketone else Unit.MG_PER_DL
     if not record.value and not record.is_ketone:
         return Value(quantity, unit, None, State.NO_VALUE)
+    if _is_high(record):
+        return Value(quantity, unit, None, State.ABOVE_RANGE)
     return Value(quantity, unit, record.number)
+
+
+def _is_high(record: Record) -> bool:
+    """Whether its number is none, but stands for HI; which one does is not known."""
+    return not record.is_ketone and record.value > _HIGHEST_GLUCOSE
 
 
 def _context(record: Record) -> dict[str, str]:
     context = {}
+    if _is_high(record):
+        context["raw-number"] = str(record.value)
     if record.meal:
         context["meal"] = record.meal_name or f"reserved-{record.meal}"
     if record.kind in (vivachek.Kind.GLUCOSE_GKI, vivachek.Kind.KETONE_GKI):

@@ -42,23 +42,26 @@ def suggest(
     """Return the driver that would read a device; None if none would.
 
     Many makers use the same service, as FFF0, and some advertise none: the name
-    says more, and the longest that fits says most. A service that several
-    drivers claim says nothing by itself.
+    says more, and the longest that fits says most; of several drivers that know
+    it, the service decides. Without a known name, of a standard service that
+    several drivers claim it is the one for any device that has it; a maker's own
+    that several claim says nothing.
 
     Args:
         name: What it advertises as its name; empty if nothing.
         services: The services that it advertises.
         drivers: Those to choose from.
     """
-    by_name = [
-        (len(start), driver.id)
-        for driver in drivers
-        for model in driver.models
-        for start in model.advertises
-        if name.startswith(start)
-    ]
-    if by_name:
-        return max(by_name)[1]
     offered = {UUID(service) for service in services}
-    by_service = {driver.id for driver in drivers if driver.service in offered}
-    return by_service.pop() if len(by_service) == 1 else None
+    named: dict[int, set[str]] = {}
+    for driver in drivers:
+        for model in driver.models:
+            for start in filter(name.startswith, model.advertises):
+                named.setdefault(len(start), set()).add(driver.id)
+    claim = {one.id for one in drivers if offered & {one.service, *one.more_services}}
+    if named:
+        by_name = named[max(named)]
+        claim = by_name & claim or by_name
+    elif len(claim) > 1:
+        claim = {one for one in claim if one.startswith("gatt-")}
+    return claim.pop() if len(claim) == 1 else None

@@ -50,6 +50,7 @@ _log = logging.getLogger(__name__)
 
 _Start = Callable[[Terms], AsyncGenerator[Event, None]]
 
+_PORT_REST_S = 15.0  # it costs nothing to look at a port
 _SERIAL = "serial"  # where a journaled frame came from
 _UNKNOWN_TIME = (
     "this station does not know the time itself, so it sets no device's clock: "
@@ -100,9 +101,13 @@ async def attend(
             Incomplete,
             OutboxError,
         ) as error:
+            level = logging.DEBUG if str(error) == health.problem else logging.WARNING
             _failed(health, error)
-            _log.warning("visit.failed %s at %s: %s", driver.id, device.peer, error)
+            _log.log(level, "visit.failed %s at %s: %s", driver.id, device.peer, error)
             rest_s = backoff.delay_s(health.failures)
+            if isinstance(driver, SerialDriver):
+                # Somebody may plug it in, or switch it on, for a minute only.
+                rest_s = min(rest_s, _PORT_REST_S)
         except Exception as error:  # noqa: BLE001 - logged with its traceback
             # The one boundary: a faulty driver must not stop the other devices.
             _failed(health, error)
@@ -295,9 +300,11 @@ class Capture:
     async def _note_down(self, event: Event) -> None:
         match event:
             case Identity():
+                await self._write()  # what came before is of the device before
                 self._device = device_of(event, self._peer)
                 await asyncio.to_thread(self._outbox.meet, self._peer, self._device)
             case DeviceClock(time):
+                await self._write()  # what came before has the clock before
                 self._offset = Offset.between(time, self._now())
             case Observation():
                 self._seen.append(event)

@@ -65,13 +65,22 @@ class Event:
 class Peripheral:
     """A bench that can be found, paired with, read, and that hangs up.
 
+    Args:
+        bench: The device.
+        address: Where it is found.
+        bond_lost: The visit behind which it forgets its bonds, from 1 on; None
+            is none.
+
     Attributes:
         address: Where it is found; see `air.address_of` for its type.
         log: What happened to it, oldest first, for tests to compare.
     """
 
-    def __init__(self, bench: GattBench, address: str) -> None:
+    def __init__(
+        self, bench: GattBench, address: str, *, bond_lost: int | None = None
+    ) -> None:
         self.address = address
+        self._bond_lost, self._visits = bond_lost, 0
         self.log: list[Event] = []
         self._bench = bench
         self._bonds = MemoryKeyStore()
@@ -179,6 +188,9 @@ class Peripheral:
             asyncio.get_running_loop().call_soon(self._worker.cancel)
         self.log.append(Event("disconnected", data=bytes([reason])))
         self._bench.disconnected()
+        self._visits += 1
+        if self._visits == self._bond_lost:
+            self.forget_bonds()
 
     def _on_pairing(self, _keys: PairingKeys) -> None:
         if self._connection is not None:

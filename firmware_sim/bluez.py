@@ -15,6 +15,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from uuid import UUID
 
 from bumble import hci
@@ -41,12 +42,17 @@ _ADAPTER1 = "org.bluez.Adapter1"
 
 
 @asynccontextmanager
-async def radio(folder: Path, benches: Mapping[str, GattBench]) -> AsyncIterator[str]:
+async def radio(
+    folder: Path,
+    benches: Mapping[str, GattBench],
+    bonds_lost: Mapping[str, int] = MappingProxyType({}),
+) -> AsyncIterator[str]:
     """Run a private bus, BlueZ on it, and a device for every bench.
 
     Args:
         folder: Where the bus keeps its configuration and its socket.
         benches: The devices by address; `air.address_of` tells its type.
+        bonds_lost: The visits behind which some of them forget their bonds.
 
     Yields:
         What to put in ``DBUS_SYSTEM_BUS_ADDRESS``.
@@ -58,7 +64,8 @@ async def radio(folder: Path, benches: Mapping[str, GattBench]) -> AsyncIterator
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(private_bus(folder))
         for where, bench in benches.items():
-            peripheral = Peripheral(bench, where)
+            lost = bonds_lost.get(where)
+            peripheral = Peripheral(bench, where, bond_lost=lost)
             await peripheral.start(air)
             stack.push_async_callback(peripheral.stop)
         await stack.enter_async_context(bluez(address, air))

@@ -58,13 +58,17 @@ def run(path: Path, folder: Path, *, as_json: bool) -> None:
     """Switch on the devices of a scenario, until Ctrl-C.
 
     Without SCENARIO it is a demo: a glucose meter and a blood-pressure cuff
-    over Bluetooth, and a glucose meter on a serial port. An agent that is
-    started with DBUS_SYSTEM_BUS_ADDRESS set to the bus that is printed finds
-    the Bluetooth devices there.
+    over Bluetooth, and a glucose meter on a serial port. SCENARIO is a file,
+    or the name of one that comes with vitalwire: demo, station (the six devices
+    of a community health station) or faults (all that can go wrong, once each).
+    What a file may say: docs/reference/scenarios.md. An agent that is started
+    with DBUS_SYSTEM_BUS_ADDRESS set to the bus that is printed finds the
+    Bluetooth devices there.
 
     \b
     Examples:
         vitalwire sim run --data sim-data
+        vitalwire sim run faults --data sim-data
         vitalwire sim run clinic.toml --data sim-data --json
     """
     devices = scenario.load(path)
@@ -78,12 +82,13 @@ def run(path: Path, folder: Path, *, as_json: bool) -> None:
 def show(path: Path, *, as_json: bool) -> None:
     """Print what the memories of a scenario's devices hold.
 
-    That is what a station must have read in the end. With --json it is one
-    object per line.
+    That is what a station must have read in the end, whatever goes wrong on the
+    way. With --json it is one object per line. SCENARIO is as in sim run.
 
     \b
     Examples:
         vitalwire sim show
+        vitalwire sim show station
         vitalwire sim show clinic.toml --json
     """
     for device in scenario.load(path):
@@ -108,11 +113,9 @@ async def _radio(
     stack: AsyncExitStack, devices: list[Simulated], folder: Path
 ) -> str | None:
     """Put the Bluetooth devices on the air; return the bus, None without any."""
-    benches = {
-        device.address: device.bench
-        for device in devices
-        if isinstance(device, OverBluetooth)
-    }
+    over = [device for device in devices if isinstance(device, OverBluetooth)]
+    benches = {device.address: device.bench for device in over}
+    forget = {one.address: one.bond_lost for one in over if one.bond_lost is not None}
     if not benches:
         return None
     try:  # only here, for it takes a second and is an extra
@@ -124,7 +127,7 @@ async def _radio(
         )
         raise ConfigError(problem) from error
     try:
-        return await stack.enter_async_context(radio(folder, benches))
+        return await stack.enter_async_context(radio(folder, benches, forget))
     except NoBus as error:
         raise ConfigError(str(error)) from error
 

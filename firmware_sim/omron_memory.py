@@ -13,7 +13,8 @@ Source: field notes on Omron's EEPROM protocol (docs/reference/sources.md).
               four bytes the numbers of unread records. With records S the newest
               slot itself, at 6 and 14. Words have the low byte first with L only
     clock     lin8  8 bytes, year month day hour minute second, their sum, 00
-              mix   2 bytes, month year hour day second minute, 00, the sum
+              mix   2 bytes, month year hour day second minute, a byte, the sum
+              mix8  8 bytes, the same; the byte counts for no sum, and is F0 here
               pre   year month day hour minute second, 10 bytes
 
 Which of B's two bits is "moved" is not certain; here it is the first (our choice).
@@ -24,6 +25,7 @@ from datetime import datetime
 from struct import pack
 
 _NOTHING_STORED = 0x8000
+_HEADS = {"mix": b"\x3c\x5a", "mix8": b"\x50\xc0\0\x03\0\0\0\0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Layout:
         write: Where they are written.
         index: The size of the index.
         clock: Where the clock's window stands behind either.
-        shows: ``lin8``, ``mix`` or ``pre``: how the window is written.
+        shows: ``lin8``, ``mix``, ``mix8`` or ``pre``: how the window is written.
     """
 
     model: str
@@ -79,6 +81,10 @@ HEM_7142T2 = Layout(
     "lin8",
 )
 HEM_7146T = replace(HEM_7142T2, model="HEM-7146T", opens="bond", users=((0x02E8, 30),))
+HEM_6232T = Layout(
+    "HEM-6232T", "key", ((0x02E8, 100), (0x0860, 100)), "B", 14, 44, 0x0260, 0x02A4, 16,
+    0x2C, "mix8",
+)  # fmt: skip
 HEM_6401T = Layout(
     "HEM-6401T", "key", ((0x1350, 100),), "S", 16, 16, 0x0100, 0x0160, 16, 0x10, "pre"
 )
@@ -194,9 +200,9 @@ def write_window(shows: str, moment: datetime) -> bytes:
     year -= 2000
     if shows == "pre":
         return bytes([year, month, day, hour, minute, second]) + b"\xa5" * 10
-    if shows == "mix":
-        window = bytes([0x3C, 0x5A, month, year, hour, day, second, minute, 0])
-        return window + bytes([sum(window) % 256])
+    if shows in _HEADS:
+        window = _HEADS[shows] + bytes([month, year, hour, day, second, minute])
+        return window + bytes([0xF0, sum(window) % 256])
     window = b"\xc8\xa8\0\0\0\0\0\0"
     window += bytes([year, month, day, hour, minute, second])
     return window + bytes([sum(window) % 256, 0])
@@ -207,10 +213,10 @@ def read_window(shows: str, window: bytes) -> datetime | None:
     if shows == "pre":
         year, month, day, hour, minute, second = window[:6]
         is_right = window[6:] == b"\xa5" * 10
-    elif shows == "mix":
-        month, year, hour, day, second, minute = window[2:8]
-        is_right = window[:2] == b"\x3c\x5a" and window[8] == 0
-        is_right = is_right and window[9] == sum(window[:9]) % 256
+    elif shows in _HEADS:
+        month, year, hour, day, second, minute = window[-8:-2]
+        is_right = window[:-8] == _HEADS[shows] and window[-2] == 0
+        is_right = is_right and window[-1] == sum(window[:-2]) % 256
     else:
         year, month, day, hour, minute, second = window[8:14]
         is_right = window[:8] == b"\xc8\xa8\0\0\0\0\0\0" and window[15] == 0

@@ -1,25 +1,29 @@
 """Scenario files: which devices there are, and what their memories hold.
 
-A scenario is TOML with one ``[[device]]`` for each; ``scenarios/demo.toml`` is
-one. The truth, what a station must have read from a device in the end, is told
-from its records, not from the bytes that it sends.
+A scenario is TOML with one ``[[device]]`` for each; those in ``scenarios`` are
+examples, and docs/reference/scenarios.md lists every key. The truth, what a station
+must have read from a device in the end, is told from its records, not from the bytes
+that it sends.
 """
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
 from msgspec import Meta, Struct
 
+from firmware_sim.bench import GattBench
+from firmware_sim.conditions import Conditions, enter, rebooted
 from firmware_sim.devices.gatt_blood_pressure import (
     BloodPressureCuff,
     BloodPressureRecord,
-    CuffFaults,
 )
-from firmware_sim.devices.gatt_glucose import GlucoseFaults, GlucoseMeter, GlucoseRecord
+from firmware_sim.devices.gatt_glucose import TRIAL as GLUCOSE_TRIAL
+from firmware_sim.devices.gatt_glucose import GlucoseMeter, GlucoseRecord
 from firmware_sim.devices.onetouch_ultraeasy import CAPACITY, UltraEasy, UltraEasyRecord
+from firmware_sim.faults import Faults, faulty
 from firmware_sim.label import Label
 from firmware_sim.series import Row, find, measurements
 from firmware_sim.simulated import (
@@ -31,18 +35,22 @@ from firmware_sim.simulated import (
     Simulated,
     tell,
 )
-from firmware_sim.trial_device import TrialDevice
+from firmware_sim.trial_device import HostClock, TrialDevice
 from protocols.config import ConfigError
 from protocols.config import read as read_config
 
-DEMO = Path(__file__).parent / "scenarios" / "demo.toml"
+SCENARIOS = Path(__file__).parent / "scenarios"
+DEMO = SCENARIOS / "demo.toml"
 
 # UCI "Diabetes", codes of the glucose rows: before and after each meal.
 _MEALS = {58: 1, 60: 1, 62: 1, 64: 1, 59: 2, 61: 2, 63: 2}
 
+_USERS = 2  # of a cuff whose users took turns
+_NO_CAPACITY = "how much it holds is not known"
+_NO_NUMBERS = "it numbers no readings"
+
 _Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=26)]
 _Ascii: TypeAlias = Annotated[str, Meta(pattern=r"\A[!-~]{1,20}\Z")]
-_Numbers: TypeAlias = frozenset[Annotated[int, Meta(ge=1)]]
 
 
 class _Base(
@@ -59,6 +67,8 @@ class _Base(
         shift_days: Days by which they are moved, so that an old series looks
             like one of today; a multiple of 7 keeps its weekdays.
         clock_offset_s: Its clock minus this computer's local time, in s.
+        faults: What goes wrong with its radio or cable.
+        conditions: What state it is in.
     """
 
     name: _Text
@@ -68,6 +78,8 @@ class _Base(
     count: Count | None = None
     shift_days: int = 0
     clock_offset_s: int = 0
+    faults: Faults = Faults()
+    conditions: Conditions = Conditions()
 
     @property
     def model(self) -> str:
@@ -83,10 +95,11 @@ class _Base(
         shift = timedelta(days=self.shift_days)
         return [replace(row, time=row.time + shift) for row in rows]
 
-    def clock(self) -> datetime:
-        """Tell the time that the device shows now."""
-        local = datetime.now(UTC).astimezone().replace(microsecond=0, tzinfo=None)
-        return local + timedelta(seconds=self.clock_offset_s)
+    def stored(self, rows: list[Row]) -> tuple[list[Row], HostClock]:
+        """Return what it has stored of its rows, and its clock."""
+        found, by = rebooted(rows, self.conditions.rebooted_clock)
+        offset = timedelta(seconds=self.clock_offset_s) + by
+        return found, HostClock(offset, found[-1].time if by else None)
 
 
 class GlucoseMeterDevice(_Base, frozen=True, kw_only=True, tag="glucose-meter"):
@@ -99,9 +112,6 @@ class GlucoseMeterDevice(_Base, frozen=True, kw_only=True, tag="glucose-meter"):
         time_offset_min: Minutes from its internal clock to the one it shows;
             the series holds what it showed.
         meals: Whether it tells the meals of a series that has a ``mealcode``.
-        lose: See `GlucoseFaults`, as for the next two.
-        repeat: Likewise.
-        hang_up_after: Likewise.
     """
 
     address: Address
@@ -109,33 +119,37 @@ class GlucoseMeterDevice(_Base, frozen=True, kw_only=True, tag="glucose-meter"):
     first_sequence: Annotated[int, Meta(ge=0, le=65535)] = 1
     time_offset_min: Annotated[int, Meta(ge=-32768, le=32767)] = 0
     meals: bool = False
-    lose: _Numbers = frozenset()
-    repeat: _Numbers = frozenset()
-    hang_up_after: _Numbers = frozenset()
 
     def simulate(self, folder: Path) -> OverBluetooth:
         """Return the device with its records.
 
         Raises:
-            ConfigError: Its series cannot be read.
+            ConfigError: Its series cannot be read, or it can't be in a condition.
             ValueError: A value is none that it can send.
         """
-        records = [
-            self._record(number, row) for number, row in enumerate(self.rows(folder))
-        ]
+        numbered = self.first_sequence != 1
+        self.conditions.check(
+            self.name,
+            {
+                "full_memory": _NO_CAPACITY,
+                "mixed_slots": "it keeps no user slots apart",
+                **({"sequence_wrap": "first_sequence numbers it"} if numbered else {}),
+            },
+        )
+        rows, clock = self.stored(self.rows(folder))
+        records = [self._record(number, row) for number, row in enumerate(rows)]
         for record in records:
             list(record.notifications())  # raises where one cannot be sent
-        faults = GlucoseFaults(self.lose, self.repeat, self.hang_up_after)
         bench = GlucoseMeter(
             records,
             name=self.name,
             label=Label("Glucose meter", self.serial),
             passkey=int(self.passkey),
-            clock=self.clock,
-            faults=faults,
+            clock=clock,
         )
-        truth = [self._truth(record) for record in records]
-        return OverBluetooth(self, bench, truth, self.address)
+        wrapped = enter(bench, self.conditions, GLUCOSE_TRIAL.conditions)
+        truth = [self._truth(record) for record in bench.records]
+        return _over_bluetooth(self, wrapped, truth)
 
     def _record(self, number: int, row: Row) -> GlucoseRecord:
         return GlucoseRecord(
@@ -158,43 +172,43 @@ class CuffDevice(_Base, frozen=True, kw_only=True, tag="blood-pressure-cuff"):
     Attributes:
         address: Static random from ``C0`` on, anything else public.
         user: The user slot of all its records; None is not told.
-        repeat: See `CuffFaults`, as for the next.
-        hang_up_after: Likewise.
     """
 
     address: Address
     user: Annotated[int, Meta(ge=0, le=255)] | None = None
-    repeat: _Numbers = frozenset()
-    hang_up_after: _Numbers = frozenset()
 
     def simulate(self, folder: Path) -> OverBluetooth:
         """Return the device with its records.
 
         Raises:
-            ConfigError: Its series cannot be read.
+            ConfigError: Its series cannot be read, or it can't be in a condition.
             ValueError: A value is none that it can send.
         """
-        rows = self.rows(folder)
+        impossible = {"full_memory": _NO_CAPACITY, "sequence_wrap": _NO_NUMBERS}
+        if self.user is not None:
+            impossible["mixed_slots"] = "user names one for all"
+        self.conditions.check(self.name, impossible)
+        rows, _ = self.stored(self.rows(folder))
         _refuse_twins(self.name, rows)
-        records = [self._record(row) for row in rows]
+        records = [self._record(number, row) for number, row in enumerate(rows)]
         for record in records:
             record.indication()  # raises where one cannot be sent
         bench = BloodPressureCuff(
             records,
             name=self.name,
             label=Label("Blood pressure cuff", self.serial),
-            faults=CuffFaults(self.repeat, self.hang_up_after),
         )
         truth = [self._truth(record) for record in records]
-        return OverBluetooth(self, bench, truth, self.address)
+        return _over_bluetooth(self, enter(bench, self.conditions, {}), truth)
 
-    def _record(self, row: Row) -> BloodPressureRecord:
+    def _record(self, number: int, row: Row) -> BloodPressureRecord:
+        mixed = 1 + number % _USERS if self.conditions.mixed_slots else None
         return BloodPressureRecord(
             systolic=row["value"],
             diastolic=row["value2"],
             time=row.time,
             pulse_rate=row.values.get("value3"),
-            user=self.user,
+            user=mixed if self.user is None else self.user,
             status=0,
         )
 
@@ -222,10 +236,21 @@ class UltraEasyDevice(_Base, frozen=True, kw_only=True, tag="ultraeasy"):
         """Return the device with its records.
 
         Raises:
-            ConfigError: Its series cannot be read.
+            ConfigError: Its series cannot be read, or it can't be in a condition.
             ValueError: A value is none that it can send.
         """
-        rows = self.rows(folder)
+        impossible = {
+            "sequence_wrap": _NO_NUMBERS,
+            "mixed_slots": "it keeps no user slots apart",
+            "low_battery": "it tells nothing of its battery",
+            "bond_lost": "nobody bonds with it",
+        }
+        every = self.rows(folder)
+        if len(every) < CAPACITY:
+            impossible["full_memory"] = f"{len(every)} rows do not fill {CAPACITY}"
+        self.conditions.check(self.name, impossible)
+        is_full = self.conditions.full_memory
+        rows, clock = self.stored(every[-CAPACITY:] if is_full else every)
         _refuse_twins(self.name, rows)
         if len(rows) > CAPACITY:
             problem = f"{len(rows)} records do not fit into {CAPACITY}; set count"
@@ -233,9 +258,9 @@ class UltraEasyDevice(_Base, frozen=True, kw_only=True, tag="ultraeasy"):
         records = [UltraEasyRecord(row.time, row["value"]) for row in rows]
         for record in records:
             record.encode()  # raises where one cannot be sent
-        bench = UltraEasy(records, serial=self.serial, clock=self.clock)
+        bench = UltraEasy(records, serial=self.serial, clock=clock)
         truth = [self._truth(record) for record in records]
-        return OnSerialPort(self, bench, truth, self.port)
+        return OnSerialPort(self, faulty(bench, self.faults), truth, self.port)
 
     def _truth(self, record: UltraEasyRecord) -> Record:
         values = {"glucose": (record.mg_per_dl, "mg/dL")}
@@ -258,10 +283,16 @@ class Scenario(Struct, frozen=True, forbid_unknown_fields=True):
 def load(path: Path = DEMO) -> list[Simulated]:
     """Read a scenario and make its devices.
 
+    Args:
+        path: A file, or the name of one of `SCENARIOS`.
+
     Raises:
         ConfigError: The file or a series cannot be read, a value is not one
             that the device can hold, or two devices share what must be their own.
     """
+    packaged = SCENARIOS / f"{path}.toml"
+    if not path.exists() and packaged.is_file():
+        path = packaged
     try:
         scenario = read_config(path.read_text("utf-8"), Scenario, str(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -275,6 +306,13 @@ def load(path: Path = DEMO) -> list[Simulated]:
         return [device.simulate(path.parent) for device in scenario.device]
     except (ConfigError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _over_bluetooth(
+    device: GlucoseMeterDevice | CuffDevice, bench: GattBench, truth: list[Record]
+) -> OverBluetooth:
+    bench, lost = faulty(bench, device.faults), device.conditions.bond_lost
+    return OverBluetooth(device, bench, truth, device.address, lost)
 
 
 def _refuse_twins(name: str, rows: list[Row]) -> None:

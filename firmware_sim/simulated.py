@@ -55,12 +55,14 @@ class OverBluetooth:
         bench: Its firmware, with its records.
         truth: What its memory holds, oldest first.
         address: Its own.
+        bond_lost: The visit behind which it forgets all its bonds; None is none.
     """
 
     config: Config
     bench: GattBench
     truth: list[Record]
     address: str
+    bond_lost: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

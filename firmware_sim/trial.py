@@ -103,10 +103,15 @@ class Trial:
         resolution_s: Of its time stamps, in s: 1, or 60; 0 where it sends none,
             or none that means anything.
         capacity: How many measurements it holds; None where that is not known.
+        is_divided: Each user slot, or each kind where there are none, has an equal
+            part of that for itself.
         set_to: Returns what the device's clock was last set to by the host; None
             if never. None where it can't be set.
         needs_clock: It can be read only by setting its clock.
         model: What the operator must name, if the device does not tell it.
+        conditions: What puts one that was made into a condition, by its name in
+            `firmware_sim.conditions`: ``sequence_wrap`` where it numbers its
+            readings, ``low_battery`` where a reading tells that.
         exempt: Rules that cannot hold for this device, each with the reason.
     """
 
@@ -118,7 +123,9 @@ class Trial:
     contexts: tuple[Mapping[str, str], ...] = ({},)
     resolution_s: int = 1
     capacity: int | None = None
+    is_divided: bool = False
     set_to: Callable[[Any], datetime | None] | None = None
     needs_clock: bool = False
     model: str = ""
+    conditions: Mapping[str, Callable[[Any], None]] = field(default_factory=dict)
     exempt: Mapping[str, str] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Checksums by the names that the vectors and the devices' documents use.
 
 The CRCs are those of the CRC catalogue (name there behind each), computed by
-fastcrc; what is a plain sum is said so.
+fastcrc, or by Python itself where it has one; what is a plain sum is said so.
 """
 
 from binascii import crc_hqx

@@ -1,7 +1,7 @@
 """Canonical units: the one place where a value is ever converted.
 
-A store, a filter and a chart compare values in mg/dL, mm[Hg] and /min. What the
-device sent stays beside it, and nothing is rounded here.
+A store, a filter and a chart compare values in one unit for each quantity, as mg/dL,
+mm[Hg] or Cel. What the device sent stays beside it, and nothing is rounded here.
 
 Source: molar mass of glucose 180.156 g/mol, as LOINC uses it; 1 mmHg is
 133.322 Pa (NIST SP 811, B.9); shifts between kg/L and mg/dL, and between mol/L

@@ -23,7 +23,7 @@ ECRC, CMND.
 
 Our choice, for the notes do not tell: record 1 is the oldest; records that it
 does not hold are answered by CMND; it holds 250; 600 and 20 stand beside HI
-and LO, and 80 and 0 beside those of ketone.
+and LO.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -189,8 +189,7 @@ def _record(shown: Shown) -> CareSensRecord:
     if isinstance(number, Limit):
         is_high = number is Limit.HIGH
         flags |= _HIGH if is_high else _LOW
-        lowest, highest = ("0", "8.0") if is_ketone else ("20", "600")
-        number = Decimal(highest if is_high else lowest)
+        number = Decimal(600 if is_high else 20)
     return CareSensRecord(shown.time, flags, int(number * (10 if is_ketone else 1)))
 
 
@@ -215,7 +214,7 @@ TRIAL = Trial(
         Kind.KETONE: (_KETONES,),
         Kind.CONTROL_SOLUTION: (_GLUCOSE,),
     },
-    limits=frozenset({Kind.GLUCOSE, Kind.KETONE, Kind.CONTROL_SOLUTION}),
+    limits=frozenset({Kind.GLUCOSE, Kind.CONTROL_SOLUTION}),  # a ketone is never LO
     contexts=({}, {"meal": "postprandial"}, {"meal": "fasting"}),
     capacity=CAPACITY,
     set_to=lambda meter: meter.set_to,

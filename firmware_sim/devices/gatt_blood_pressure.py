@@ -89,21 +89,6 @@ class BloodPressureRecord:
         return Send(_MEASUREMENT, bytes([flags]) + fields)
 
 
-@dataclass(frozen=True, slots=True)
-class CuffFaults:
-    """What goes wrong, once each.
-
-    Indications are counted from 1, over all connections.
-
-    Attributes:
-        repeat: Indications that are sent twice.
-        hang_up_after: Indications behind which the link drops.
-    """
-
-    repeat: frozenset[int] = frozenset()
-    hang_up_after: frozenset[int] = frozenset()
-
-
 class BloodPressureCuff:
     """A blood-pressure cuff's firmware: a `GattBench`.
 
@@ -114,7 +99,6 @@ class BloodPressureCuff:
         pairing: How it pairs.
         passkey: Of use only with another ``pairing``.
         security: What its measurements require; the rest is open.
-        faults: What goes wrong.
     """
 
     advertised = (_BLOOD_PRESSURE,)
@@ -128,7 +112,6 @@ class BloodPressureCuff:
         pairing: Pairing = Pairing.JUST_WORKS,
         passkey: int = 0,
         security: Security = Security.ENCRYPTED,
-        faults: CuffFaults = CuffFaults(),
     ) -> None:
         self.name, self.pairing, self.passkey = name, pairing, passkey
         self.services = {
@@ -139,9 +122,8 @@ class BloodPressureCuff:
             **services(Security.NONE),
         }
         self._unsent = deque(records)
-        self._label, self._faults = label, faults
+        self._label = label
         self._enabled = False
-        self._sent = 0
 
     @property
     def unsent(self) -> tuple[BloodPressureRecord, ...]:
@@ -182,13 +164,8 @@ class BloodPressureCuff:
 
     def _tell(self) -> Iterator[Action]:
         while self._unsent and self._enabled:
-            record = self._unsent[0]
-            self._sent += 1
-            for _ in range(1 + (self._sent in self._faults.repeat)):
-                yield record.indication()
+            yield self._unsent[0].indication()
             self._unsent.popleft()  # asked for more, the carrier has confirmed it
-            if self._sent in self._faults.hang_up_after:
-                yield HangUp()
         if self._enabled:
             yield HangUp()
 

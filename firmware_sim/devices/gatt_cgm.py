@@ -17,7 +17,7 @@ moved, for the clock is the session's start and the minutes since.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -29,7 +29,6 @@ from firmware_sim.bench import (
     Action,
     AttError,
     Characteristic,
-    HangUp,
     Pairing,
     Security,
     Send,
@@ -51,7 +50,8 @@ _HAS_CRC, _HAS_TREND = 1 << 12, 1 << 15
 _INTERSTITIAL_FLUID, _SUBCUTANEOUS = 9, 5
 _BELOW, _ABOVE = 0x40, 0x80
 _CHINA = 32  # quarters of an hour
-_SESSION_STOPPED = 0x01
+_SESSION_STOPPED, _BATTERY_LOW = 0x01, 0x02
+_LOW_FOR = 3  # records
 _CAPACITY = 500
 _ATT_HEADER = 3
 _RUN_HOURS = 15 * 24
@@ -115,19 +115,6 @@ class CgmRecord:
         return _checked(bytes([size, flags]) + fields, has_crc=has_crc)
 
 
-@dataclass(frozen=True, slots=True)
-class CgmFaults:
-    """What goes wrong, once each; notifications are counted from 1.
-
-    Attributes:
-        hang_up_after: Notifications behind which the link drops.
-        never_ends: Whether the indication that ends a procedure never comes.
-    """
-
-    hang_up_after: frozenset[int] = frozenset()
-    never_ends: bool = False
-
-
 class GlucoseSensor:
     """A glucose sensor's firmware: a `GattBench`.
 
@@ -145,7 +132,6 @@ class GlucoseSensor:
         zone: In quarters of an hour east of UTC; -128 is unknown.
         sample: Type in the low four bits, location in the high ones.
         mtu: The largest packet that it sends, its header of 3 bytes too.
-        faults: What goes wrong.
 
     Attributes:
         records: What is stored now, oldest first.
@@ -170,7 +156,6 @@ class GlucoseSensor:
         zone: int = _CHINA,
         sample: int = _SUBCUTANEOUS << 4 | _INTERSTITIAL_FLUID,
         mtu: int = 64,
-        faults: CgmFaults = CgmFaults(),
     ) -> None:
         self.mtu = mtu
         self.name, self.pairing, self.passkey = name, pairing, passkey
@@ -178,7 +163,7 @@ class GlucoseSensor:
         self.records = list(records)[-_CAPACITY:]
         self.start, self._clock, self._began = start, clock, clock()
         self._age = max((record.minutes for record in self.records), default=0)
-        self._label, self._faults = label, faults
+        self._label = label
         self._has_crc, self._stopped, self._sample = has_crc, stopped, sample
         self._zone = zone
         self._parse = partial(
@@ -186,7 +171,6 @@ class GlucoseSensor:
         )
         self._enabled: set[UUID] = set()
         self._running: Request | None = None
-        self._sent = 0
 
     def store(self, record: CgmRecord) -> None:
         """Add a value; forget the oldest of a full memory."""
@@ -255,10 +239,7 @@ class GlucoseSensor:
                 if self._running is not request:  # it was aborted
                     return
                 yield Send(_MEASUREMENT, payload)
-                self._sent += 1
-                if self._sent in self._faults.hang_up_after:
-                    yield HangUp()
-        if self._running is request and not self._faults.never_ends:
+        if self._running is request:
             self._running = None  # whoever hears the answer may ask again at once
             yield Send(_CONTROL_POINT, answer)
 
@@ -333,6 +314,12 @@ def _take(sensor: GlucoseSensor, shown: Shown) -> None:
         sensor.store(_record(shown, sensor.start))
 
 
+def _run_low(sensor: GlucoseSensor) -> None:
+    older, newest = sensor.records[:-_LOW_FOR], sensor.records[-_LOW_FOR:]
+    said = [replace(each, status=(each.status or 0) | _BATTERY_LOW) for each in newest]
+    sensor.records = [*older, *said]
+
+
 TRIAL = Trial(
     make=_make,
     take=_take,
@@ -352,4 +339,5 @@ TRIAL = Trial(
     contexts=({"location": "subcutaneous_tissue", "sample": "interstitial_fluid"},),
     resolution_s=60,
     capacity=_CAPACITY,
+    conditions={"low_battery": _run_low},
 )

@@ -13,7 +13,7 @@ context if it has one.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -25,7 +25,6 @@ from firmware_sim.bench import (
     Action,
     AttError,
     Characteristic,
-    HangUp,
     Pairing,
     Security,
     Send,
@@ -43,6 +42,7 @@ _CONTROL_POINT, _CURRENT_TIME = sig(0x2A52), sig(0x2A2B)
 
 _OFFSET, _CONCENTRATION, _MOL_PER_L, _STATUS, _CONTEXT_FOLLOWS = 1, 2, 4, 8, 16
 _MEAL = 2
+_BATTERY_LOW = 1  # Sensor Status Annunciation
 _ALL_FEATURES = 0x03FF  # everything but multiple bonds
 
 # ATT 1.0 §3.4.1.1, Glucose Service 1.0.1 §1.6
@@ -116,28 +116,6 @@ class GlucoseRecord:
         return pack("<BH", flags, self.sequence) + date_time(self.base_time) + fields
 
 
-@dataclass(frozen=True, slots=True)
-class GlucoseFaults:
-    """What goes wrong, once each; notifications are counted from 1.
-
-    The count goes over contexts too, and over all connections, so that a
-    second attempt gets through.
-
-    Attributes:
-        lose: Notifications that are never sent.
-        repeat: Notifications that are sent twice.
-        hang_up_after: Notifications behind which the link drops.
-        miscount: Added to every number of records that the meter tells.
-        never_ends: Whether the indication that ends a procedure never comes.
-    """
-
-    lose: frozenset[int] = frozenset()
-    repeat: frozenset[int] = frozenset()
-    hang_up_after: frozenset[int] = frozenset()
-    miscount: int = 0
-    never_ends: bool = False
-
-
 class GlucoseMeter:
     """A glucose meter's firmware: a `GattBench`.
 
@@ -154,7 +132,7 @@ class GlucoseMeter:
         filters: The filter types that it knows: 1 sequence number, 2
             user-facing time.
         erasable: Whether it deletes records when asked to.
-        faults: What goes wrong.
+        miscount: Added to every number of records that it tells.
 
     Attributes:
         records: What is stored now, oldest first.
@@ -175,18 +153,17 @@ class GlucoseMeter:
         operators: frozenset[int] = ALL_OPERATORS,
         filters: frozenset[int] = frozenset({1, 2}),
         erasable: bool = False,
-        faults: GlucoseFaults = GlucoseFaults(),
+        miscount: int = 0,
     ) -> None:
         self.name, self.pairing, self.passkey = name, pairing, passkey
         self.services = _services(security)
         self.records = list(records)
-        self._label, self._clock, self._faults = label, clock, faults
+        self._label, self._clock, self._miscount = label, clock, miscount
         self._parse = partial(
             parse, operators=operators, filters=filters, erasable=erasable
         )
         self._enabled: set[UUID] = set()
         self._running: Request | None = None
-        self._sent = 0
 
     def store(self, record: GlucoseRecord) -> None:
         """Add a result, as a test does that somebody takes now."""
@@ -241,7 +218,7 @@ class GlucoseMeter:
     def _run(self, request: Request, records: list[GlucoseRecord]) -> Iterator[Action]:
         answer = request.answer(Answer.SUCCESS if records else Answer.NO_RECORDS)
         if request.op is Op.COUNT:
-            answer = pack("<BBH", 5, 0, len(records) + self._faults.miscount)
+            answer = pack("<BBH", 5, 0, len(records) + self._miscount)
         elif request.op is Op.DELETE:
             self.records = [each for each in self.records if each not in records]
         else:
@@ -249,20 +226,10 @@ class GlucoseMeter:
                 for send in record.notifications():
                     if self._running is not request:  # it was aborted
                         return
-                    yield from self._notify(send)
-        if self._running is request and not self._faults.never_ends:
+                    yield send
+        if self._running is request:
             self._running = None  # whoever hears the answer may ask again at once
             yield Send(_CONTROL_POINT, answer)
-
-    def _notify(self, send: Send) -> Iterator[Action]:
-        self._sent += 1
-        number, faults = self._sent, self._faults
-        if number not in faults.lose:
-            yield send
-        if number in faults.repeat:
-            yield send
-        if number in faults.hang_up_after:
-            yield HangUp()
 
 
 def _services(security: Security) -> dict[UUID, tuple[Characteristic, ...]]:
@@ -284,6 +251,7 @@ def _services(security: Security) -> dict[UUID, tuple[Characteristic, ...]]:
 
 _BEYOND = {Limit.HIGH: Decimal("Infinity"), Limit.LOW: Decimal("-Infinity")}
 _MEALS = ("preprandial", "postprandial", "fasting", "casual", "bedtime")
+_LOW_FOR = 3  # results
 _OFFSET_MIN = 334  # as a meter whose displayed time was changed since it was made
 
 
@@ -308,7 +276,24 @@ def _make(shown: Sequence[Shown], clock: SimClock) -> GlucoseMeter:
 
 
 def _take(meter: GlucoseMeter, shown: Shown) -> None:
-    meter.store(_record(len(meter.records) + 1, shown))
+    last = meter.records[-1].sequence if meter.records else 0
+    meter.store(_record((last + 1) & 0xFFFF, shown))
+
+
+def _wrap(meter: GlucoseMeter) -> None:
+    """Number what is stored so that 0 comes in its middle."""
+    first = 0x10000 - (len(meter.records) + 1) // 2
+    meter.records = [
+        replace(record, sequence=(first + number) & 0xFFFF)
+        for number, record in enumerate(meter.records)
+    ]
+
+
+def _run_low(meter: GlucoseMeter) -> None:
+    """Have the newest results say that the battery was low."""
+    older, newest = meter.records[:-_LOW_FOR], meter.records[-_LOW_FOR:]
+    said = [replace(each, status=(each.status or 0) | _BATTERY_LOW) for each in newest]
+    meter.records = [*older, *said]
 
 
 _SPAN = Span(Quantity.GLUCOSE, Unit.MG_PER_DL, Decimal(20), Decimal(600))
@@ -319,6 +304,7 @@ TRIAL = Trial(
     spans={Kind.GLUCOSE: (_SPAN,), Kind.CONTROL_SOLUTION: (_SPAN,)},
     limits=frozenset({Kind.GLUCOSE, Kind.CONTROL_SOLUTION}),
     contexts=({}, *({"meal": meal} for meal in _MEALS)),
+    conditions={"sequence_wrap": _wrap, "low_battery": _run_low},
     exempt={
         "kinds-declared": "only i-SENS meters tell ketone; that is tried on "
         "firmware_sim.devices.gatt_glucose_makers:CARESENS",

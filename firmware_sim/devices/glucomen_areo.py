@@ -199,5 +199,6 @@ TRIAL = Trial(
     ),
     resolution_s=60,
     capacity=2 * CAPACITY,
+    is_divided=True,
     set_to=lambda meter: meter.set_to,
 )

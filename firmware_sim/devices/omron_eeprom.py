@@ -304,5 +304,6 @@ TRIAL = Trial(
     },
     slots=(1, 2),
     capacity=120,
+    is_divided=True,
     set_to=_set_to,
 )

@@ -64,14 +64,15 @@ class StripRecord:
     """A test strip's result.
 
     Attributes:
-        time: The device's clock, without a zone, to the minute.
+        time: The device's clock, without a zone, to the minute; None if it was never
+            set, which is all 0 here, our choice.
         quantity: What the strip measures.
         number: As it is sent, 0 to 65535.
         mark: 0 none, 1 before, 2 after a meal, 3 control solution.
         user: Whose it is; 0 on a device that knows no users.
     """
 
-    time: datetime
+    time: datetime | None
     quantity: Quantity
     number: int
     mark: int = 0
@@ -248,7 +249,9 @@ def _notify(command: int, data: bytes) -> Send:
     return Send(_CHARACTERISTIC, body + bytes([sum(body) % 256]))
 
 
-def _clock(time: datetime) -> bytes:
+def _clock(time: datetime | None) -> bytes:
+    if time is None:
+        return bytes(4)
     day = time.day | time.month << 5 | (time.year - 2000) << 9
     return pack("<HBB", day, time.minute, time.hour)
 

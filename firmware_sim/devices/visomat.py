@@ -134,4 +134,5 @@ TRIAL = Trial(
     contexts=({}, {"flag": "1"}),
     resolution_s=60,
     capacity=2 * CAPACITY,
+    is_divided=True,
 )

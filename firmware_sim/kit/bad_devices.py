@@ -63,17 +63,26 @@ class Endless(_Around):
 
 
 class Junk(_Around):
-    """Says something that means nothing, once.
+    """Says something that means nothing, once, or instead of one answer for ever.
 
     Args:
         bench: The device.
         which: Which of its answers, from 1.
         seed: Of what it says.
+        lasts: Whether it says so each time, as where a record is damaged.
     """
 
-    def __init__(self, bench: Any, which: int, seed: int) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        bench: Any,  # noqa: ANN401 - any bench
+        which: int,
+        seed: int,
+        *,
+        lasts: bool = False,
+    ) -> None:
         super().__init__(bench)
-        self._left = which
+        self._left, self._lasts = which, lasts
+        self._damaged: bytes | None = None
         self._random = Random(seed)  # noqa: S311 - not a secret
 
     def plugged(self) -> list[bytes | Wait]:
@@ -102,8 +111,9 @@ class Junk(_Around):
 
     def _say(self, answer: bytes | Wait) -> bytes | Wait:
         self._left -= 1
-        if self._left or not isinstance(answer, bytes):
+        if not isinstance(answer, bytes) or (self._left and answer != self._damaged):
             return answer
+        self._damaged = answer if self._lasts else None
         return self._random.randbytes(self._random.choice((1, len(answer), 20)))
 
 

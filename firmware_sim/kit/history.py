@@ -1,7 +1,7 @@
 """What a device has shown, and whether a driver read just that."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -24,9 +24,10 @@ from protocols.observation import (
 )
 from protocols.units import canonical
 
-NOW = datetime(2026, 3, 14, 9, 26, 53)  # noqa: DTZ001 - a wall clock
+NOW = datetime(2026, 1, 9, 9, 26, 53)  # noqa: DTZ001 - a wall clock
 _POINTS = 7
-_APART = timedelta(minutes=13, seconds=7)
+_APART = timedelta(hours=37, minutes=13, seconds=7)  # day, night, and another year
+_CLOSE = timedelta(minutes=13, seconds=7)
 _STATES = {Limit.HIGH: State.ABOVE_RANGE, Limit.LOW: State.BELOW_RANGE}
 
 Fact: TypeAlias = tuple[object, ...]
@@ -43,7 +44,7 @@ def history(trial: Trial) -> list[Shown]:
         values += [values[-1]]  # the same value again, at another time
         if kind in trial.limits:
             values += [(kind, dict.fromkeys(names, limit)) for limit in Limit]
-    return _told(trial, values)
+    return _told(trial, values, apart=_APART)
 
 
 def many(trial: Trial, count: int, *, until: datetime = NOW) -> list[Shown]:
@@ -53,21 +54,28 @@ def many(trial: Trial, count: int, *, until: datetime = NOW) -> list[Shown]:
         for kind, spans in trial.spans.items()
         for row in zip(*(span.points(_POINTS) for span in spans), strict=True)
     ]
-    return _told(trial, list(islice(cycle(kinds), count)), until=until)
+    return _told(trial, list(islice(cycle(kinds), count)), apart=_CLOSE, until=until)
+
+
+def twins(shown: Sequence[Shown]) -> list[Shown]:
+    """Return measurements, some of which came twice in one minute."""
+    middle = len(shown) // 2
+    return [*shown[:middle], shown[middle], *shown[middle:], shown[-1]]
 
 
 def _told(
     trial: Trial,
     values: list[tuple[Kind, Mapping[Quantity, Decimal | Limit]]],
     *,
+    apart: timedelta,
     until: datetime = NOW,
 ) -> list[Shown]:
     slots = cycle(trial.slots or (None,))
     contexts = cycle(trial.contexts)
-    start = until - _APART * len(values) - timedelta(hours=1)
+    start = until - apart * len(values) - timedelta(hours=1)
     told = []
     for at, (kind, row) in enumerate(values):
-        time = start + _APART * at
+        time = start + apart * at
         if trial.resolution_s != 1:
             time = time.replace(second=0)
         is_control = kind == Kind.CONTROL_SOLUTION
@@ -145,7 +153,10 @@ def _shown(quantity: Quantity, unit: Unit, number: Decimal | Limit) -> str:
 def _seen(value: Value) -> str:
     if value.state != State.MEASURED:
         return value.state.name
-    return _text(canonical(value))
+    try:
+        return _text(canonical(value))
+    except ValueError as error:  # a unit that measures something else
+        return f"{value.number} {value.unit}: {error}"
 
 
 def _text(found: tuple[Decimal, Unit] | None) -> str:

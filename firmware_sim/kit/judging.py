@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+from drivers.sdk import Undecoded
 from firmware_sim.kit.history import Fact, lists
 from firmware_sim.kit.visits import Case, Visit
 from firmware_sim.link import Damage, whole
@@ -26,6 +27,37 @@ def complete(
         problems.append(f"lacks {lists(lost)}{why}")
     elif ends_well and visits[-1].error is not None:
         problems.append(f"ends with {visits[-1].error}")
+    return problems
+
+
+def silent(case: Case, visits: list[Visit], shown: list[Shown]) -> list[str]:
+    """Return which visits lack readings, and end as if they had brought all."""
+    if not case.asks or case.driver.once_only:
+        return []  # who only listens can't know what did not come
+    problems = []
+    for count, visit in enumerate(visits, 1):
+        told = case.reader.told(joined(visits[:count]).seen)
+        lost = case.reader.truth(shown) - told
+        is_told = visit.error is not None or bool(visit.of(Undecoded))
+        is_told |= any(isinstance(one, Exception) for one in visit.link.noted)
+        if lost and not is_told:
+            problems.append(f"visit {count} ends well, and lacks {lists(lost)}")
+    return problems
+
+
+def misplaced(case: Case, visit: Visit, shown: list[Shown]) -> list[str]:
+    """Return what readings came without what belongs to them, or with too much."""
+    keys = {key for context in case.trial.contexts for key in context}
+    problems = []
+    for one in shown:
+        (fact,) = case.reader.truth([one])
+        found = [seen for seen in visit.seen if fact in case.reader.told([seen])]
+        if not found:
+            continue
+        said = {key: value for key, value in found[0].context if key in keys}
+        if said != one.context:
+            text = f"{lists([fact])} was shown with {dict(one.context)}"
+            problems.append(f"{text}, told with {said}")
     return problems
 
 

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from firmware_sim.kit import rules_damage as damage
+from firmware_sim.kit import rules_memory as memory
 from firmware_sim.kit import rules_readings as readings
 from firmware_sim.kit import rules_writes as writes
 from firmware_sim.kit.visits import Case
@@ -39,10 +40,12 @@ RULES = (
     Rule("limits-are-no-numbers", readings.limits),
     Rule("control-is-no-patient", readings.control),
     Rule("kinds-declared", readings.declared),
-    Rule("keys-stable", readings.stable),
-    Rule("keys-apart", readings.apart),
-    Rule("news-found", readings.news),
-    Rule("commits-in-order", readings.commits),
+    Rule("clock-told", readings.clock_told),
+    Rule("keys-stable", memory.stable),
+    Rule("keys-apart", memory.apart),
+    Rule("news-found", memory.news),
+    Rule("commits-in-order", memory.commits),
+    Rule("memory-erased", memory.erased),
     Rule("line-damage", damage.lines),
     Rule("link-lost", damage.cuts),
     Rule("wrong-bits", damage.bits),
@@ -50,9 +53,9 @@ RULES = (
     Rule("silence-told", damage.silence),
     Rule("endless-bounded", damage.endless),
     Rule("junk-contained", damage.junk),
-    Rule("once-only-kept", readings.once),
-    Rule("empty-is-well", readings.empty),
-    Rule("full-memory", readings.full),
+    Rule("once-only-kept", memory.once),
+    Rule("empty-is-well", memory.empty),
+    Rule("full-memory", memory.full),
     Rule("clock-left-alone", writes.clock_alone),
     Rule("clock-set-by-policy", writes.clock_set),
     Rule("writes-declared", writes.writes),

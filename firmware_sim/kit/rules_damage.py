@@ -5,6 +5,7 @@ from random import Random
 
 import msgspec
 
+from drivers.sdk import Undecoded
 from firmware_sim.bench import AttError
 from firmware_sim.faults import Faults, faulty
 from firmware_sim.kit.bad_devices import Counted, Endless, Junk, Mute, Refusing
@@ -14,7 +15,9 @@ from firmware_sim.kit.judging import (
     broken,
     complete,
     joined,
+    misplaced,
     right,
+    silent,
     spread,
     until_quiet,
 )
@@ -22,6 +25,7 @@ from firmware_sim.kit.visits import Case
 from firmware_sim.link import Damage, bytewise, lossy, noisy, twice, whole
 
 _SILENT_S = 120.0
+_LASTING = 2  # of the seeds 0 to 2: rubbish that a device says each time
 _VISITS = 8  # in which a bad line must have let everything through
 
 
@@ -42,6 +46,7 @@ async def lines(case: Case) -> list[str]:
             continue  # what such a device sends and nobody hears is gone
         found = await until_quiet(case, visits, damage=damage)
         wrong = complete(case, found, case.shown, ends_well=visits == 1)
+        wrong += silent(case, found, case.shown)
         problems += [f"{name}: {one}" for one in wrong]
     return problems
 
@@ -56,7 +61,7 @@ async def _packets(case: Case) -> list[str]:
             found = await until_quiet(case, 3, device)
             gone = name == "lost" and case.driver.once_only
             judge = right if gone else complete
-            wrong = judge(case, found, case.shown)
+            wrong = judge(case, found, case.shown) + silent(case, found, case.shown)
             problems += [f"packet {at} {name}: {one}" for one in wrong]
     return problems
 
@@ -85,6 +90,7 @@ async def cuts(case: Case) -> list[str]:
             problems += right(case, found, case.shown)
         else:
             more = complete(case, found, case.shown)
+            more += silent(case, found, case.shown)
             problems += [f"cut after {at}: {one}" for one in more]
     return problems
 
@@ -100,11 +106,16 @@ async def bits(case: Case) -> list[str]:
     problems = []
     for _ in range(60):
         damage = _flip(random, random.randint(1, counted.answers))
-        visit = await case.visit(case.device(), damage=damage)
+        device = case.device()
+        visit = await case.visit(device, damage=damage)
         if visit.is_broken:
             problems.append(f"a wrong bit breaks it with {visit.error!r}")
         if wrong := case.reader.told(visit.seen) - truth:
             problems.append(f"a wrong bit makes {lists(wrong)}")
+        if not case.driver.once_only:
+            found = [visit, await case.visit(device, case.terms(visit))]
+            more = complete(case, found, case.shown) + silent(case, found, case.shown)
+            problems += [f"behind a wrong bit it {one}" for one in more]
     return problems
 
 
@@ -115,17 +126,23 @@ async def refusals(case: Case) -> list[str]:
     problems: list[str] = []
     for at in range(1, 13):
         for code in (0x05, 0x80):
+            when = f"refused at step {at} with {code:#04x},"
             device = Refusing(case.device(), at, AttError(code))
             visit = await case.visit(device)
+            if not device.has_refused:
+                continue
             if visit.is_broken:
-                problems.append(f"refused at step {at}: {visit.error!r}")
-            elif visit.error is None and device.has_refused:
+                problems.append(f"{when} it breaks with {visit.error!r}")
+            elif visit.error is None:
                 lost = case.reader.truth(case.shown) - case.reader.told(visit.seen)
                 if lost:
-                    problems.append(
-                        f"refused at step {at} with {code:#04x}, it says nothing and "
-                        f"lacks {lists(lost)}"
-                    )
+                    problems.append(f"{when} it says nothing and lacks {lists(lost)}")
+            is_exempt = "contexts-kept" in case.trial.exempt
+            wrong = [] if is_exempt else misplaced(case, visit, case.shown)
+            second = await case.visit(device, case.terms(visit))
+            judge = right if case.driver.once_only else complete
+            wrong += judge(case, [visit, second], case.shown)
+            problems += [f"{when} {one}" for one in wrong]
     return problems
 
 
@@ -153,12 +170,21 @@ async def endless(case: Case) -> list[str]:
 
 
 async def junk(case: Case) -> list[str]:
-    """Rubbish ends a visit, nothing more."""
+    """Rubbish ends a visit, nothing more, and is told."""
     problems: list[str] = []
+    expected = case.reader.truth(case.shown).total()
     for at in range(1, 16):
         for seed in range(3):
-            visit = await case.visit(Junk(case.device(), at, seed))
+            device = Junk(case.device(), at, seed, lasts=seed == _LASTING)
+            visit = await case.visit(device)
             problems += broken(visit, f"rubbish as answer {at}")
+            may_go_on = case.listens and at == len(case.shown)
+            is_told = visit.error or visit.of(Undecoded) or visit.link.noted
+            if (
+                not (is_told or may_go_on)
+                and case.reader.told(visit.seen).total() < expected
+            ):
+                problems.append(f"rubbish as answer {at} hides readings in silence")
             if case.is_serial:
                 wrong = case.reader.told(visit.seen) - case.reader.truth(case.shown)
                 if wrong:

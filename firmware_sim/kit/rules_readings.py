@@ -5,14 +5,15 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 
-from drivers.sdk import Checkpoint
-from firmware_sim.kit.history import NOW, lists, many, named
-from firmware_sim.kit.judging import NotApplicable, complete, ended, spread
-from firmware_sim.kit.visits import Case, after
+from drivers.sdk import DeviceClock, Identity, identify, read_clock
+from firmware_sim.kit.judging import NotApplicable, complete, misplaced
+from firmware_sim.kit.visits import Case
 from firmware_sim.trial import Limit
 from protocols.observation import Kind, Observation
 
 _HEADINGS = ["Measures", "Modes", "Clock", "History", "Source", "Tested"]
+_MINUTE = timedelta(minutes=1)
+_MOVED = timedelta(), timedelta(hours=5, minutes=17)  # into the afternoon
 
 
 async def described(case: Case) -> list[str]:
@@ -38,6 +39,9 @@ async def identified(case: Case) -> list[str]:
         problems.append(
             f"the same device is {first.identity}, and then {second.identity}"
         )
+    said = Identity() if case.is_serial else await identify(case.standard())
+    if first.identity and said.serial not in ("", first.identity.serial):
+        problems.append(f"its serial number is {said.serial}, and not told")
     at = [index for index, one in enumerate(first.events) if one == first.identity]
     early = (
         [one for one in first.events[: at[0]] if isinstance(one, Observation)]
@@ -56,20 +60,10 @@ async def exact(case: Case) -> list[str]:
 
 
 async def contexts(case: Case) -> list[str]:
-    """What belongs to a value comes with it."""
-    wanted = [one for one in case.shown if one.context]
-    if not wanted:
+    """What belongs to a value comes with it, and nothing else does."""
+    if not any(case.trial.contexts):
         raise NotApplicable("the device stores nothing beside a value")
-    visit = await case.visit(case.device())
-    problems = []
-    for one in wanted:
-        (fact,) = case.reader.truth([one])
-        found = [seen for seen in visit.seen if fact in case.reader.told([seen])]
-        said = dict(found[0].context) if found else {}
-        missing = {k: v for k, v in one.context.items() if said.get(k) != v}
-        if missing:
-            problems.append(f"{lists([fact])} was shown with {missing}, told {said}")
-    return problems
+    return misplaced(case, await case.visit(case.device()), case.shown)
 
 
 async def limits(case: Case) -> list[str]:
@@ -108,119 +102,21 @@ async def declared(case: Case) -> list[str]:
     return problems
 
 
-async def stable(case: Case) -> list[str]:
-    """Read again, a reading is the same one."""
-    if case.driver.once_only:
-        raise NotApplicable("the device tells a reading only once")
-    device = case.device()
-    first = await case.visit(device)
-    case.clock.move(timedelta(hours=3))
-    second = await case.visit(device)
-    one, two = ({named(seen) for seen in some.seen} for some in (first, second))
-    if None in one:
-        return ["a reading that can be read again has nothing to know it by"]
-    if one != two:
-        text = f"{len(two - one)} of {len(one)} readings"
-        return [f"{text} are others when read again after the clock was set"]
-    return []
-
-
-async def apart(case: Case) -> list[str]:
-    """Two measurements are two readings."""
-    visit = await case.visit(case.device())
-    names = [named(one) for one in visit.seen]
-    known = len({name for name in names if name is not None}) + names.count(None)
-    if known < len(case.shown):
-        return [f"{len(case.shown)} measurements are known by {known} names"]
-    return []
-
-
-async def news(case: Case) -> list[str]:
-    """The next visit finds what is new."""
-    device = case.device()
-    first = await case.visit(device)
-    news = many(case.trial, 2, until=NOW + timedelta(hours=2))
+async def clock_told(case: Case) -> list[str]:
+    """What the device's clock shows is told as it shows it."""
     problems = []
-    for one in news:
-        case.trial.take(device, one)
-    second = await case.visit(device, case.terms(first))
-    told = case.reader.told([*first.seen, *second.seen])
-    if lost := case.reader.truth([*case.shown, *news]) - told:
-        problems.append(f"not found at the next visit: {lists(lost)}")
-    return problems + ended(second, "a second visit")
-
-
-async def commits(case: Case) -> list[str]:
-    """No crash behind a checkpoint loses any."""
-    if case.driver.once_only:
-        raise NotApplicable("the device tells a reading only once")
-    whole_visit = await case.visit(case.device())
-    marks = [
-        at for at, one in enumerate(whole_visit.events) if isinstance(one, Checkpoint)
-    ]
-    if not marks:
-        raise NotApplicable("the driver reads all of it each time")
-    problems = []
-    for at in spread(marks):
+    for by in _MOVED:
         device = case.device()
-        before = after(await case.visit(device), at + 1)
-        behind = await case.visit(device, case.terms(before))
-        told = case.reader.told([*before.seen, *behind.seen])
-        if lost := case.reader.truth(case.shown) - told:
-            problems.append(
-                f"killed behind event {at + 1}, it never tells {lists(lost)}"
-            )
-    return problems
-
-
-async def once(case: Case) -> list[str]:
-    """A reading told once survives a crash."""
-    if not case.driver.once_only:
-        raise NotApplicable("the device tells a reading as often as it is asked")
-    problems: list[str] = []
-    whole_visit = await case.visit(case.device())
-    recovered = {named(one) for one in case.recovered(whole_visit)}
-    if case.trial.resolution_s and (
-        lost := [one for one in whole_visit.seen if named(one) not in recovered]
-    ):
-        problems.append(
-            f"{len(lost)} readings are not made again of what was written down"
-        )
-    if case.is_serial:
-        return problems
-    for at in spread(range(1, len(whole_visit.link.received) + 1)):
-        device = case.device()
-        first = await case.visit(device, lost_after=at)
-        second = await case.visit(device, case.terms(first))
-        kept = [*case.recovered(first), *second.seen]
-        told = case.reader.told(kept)
-        if lost_facts := case.reader.truth(case.shown) - told:
-            problems.append(f"killed behind packet {at}, it lost {lists(lost_facts)}")
-    return problems
-
-
-async def empty(case: Case) -> list[str]:
-    """An empty memory is no error."""
-    visit = await case.visit(case.device([]))
-    problems = ended(visit, "an empty memory")
-    if visit.seen:
-        problems.append(f"an empty memory brings {len(visit.seen)} readings")
-    return problems
-
-
-async def full(case: Case) -> list[str]:
-    """A full memory is read whole."""
-    if case.trial.capacity is None:
-        raise NotApplicable("how much the device holds is not known")
-    shown = many(case.trial, case.trial.capacity)
-    device = case.device(shown)
-    first = await case.visit(device)
-    problems = complete(case, [first], shown)
-    news = many(case.trial, 2, until=NOW + timedelta(hours=2))
-    for one in news:
-        case.trial.take(device, one)
-    second = await case.visit(device, case.terms(first))
-    told = case.reader.told([*first.seen, *second.seen])
-    if lost := case.reader.truth([*shown, *news]) - told:
-        problems.append(f"of a full memory it lost {lists(lost)}")
+        case.clock.move(by)
+        told = (await case.visit(device)).of(DeviceClock)
+        if not told and not by:
+            if case.is_serial or await read_clock(case.standard()) is None:
+                raise NotApplicable("the driver tells no clock")
+            problems.append("its clock can be read, and is not told")
+        problems += [
+            f"its clock shows {case.clock()}, and is told as {one.time}"
+            for one in told
+            if one.time.moment is None
+            or not timedelta() <= case.clock() - one.time.moment < _MINUTE
+        ]
     return problems

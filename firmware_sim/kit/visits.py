@@ -1,6 +1,7 @@
 """One visit of a driver to a simulated device, however it ends."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -13,6 +14,7 @@ from drivers.sdk import (
     Event,
     GattDriver,
     Identity,
+    Kind,
     LinkLost,
     NoReply,
     Observation,
@@ -20,6 +22,7 @@ from drivers.sdk import (
     Refused,
     SerialDriver,
     Terms,
+    Undecoded,
     Write,
 )
 from firmware_sim.kit.history import NOW, Reader, history
@@ -110,6 +113,16 @@ class Case:
         return isinstance(self.driver, SerialDriver)
 
     @property
+    def asks(self) -> bool:
+        """Whether it asks the device for what it tells."""
+        return self.driver.session is not None
+
+    @property
+    def is_sensor(self) -> bool:
+        """Whether the device measures by itself, at most once in a minute."""
+        return Kind.INTERSTITIAL_GLUCOSE in self.trial.spans
+
+    @property
     def listens(self) -> bool:
         """Whether it hears a serial device for ever."""
         return self.is_serial and self.driver.session is None
@@ -118,6 +131,10 @@ class Case:
         """Return a fresh device; its clock shows the kit's own again."""
         self.clock = SimClock(NOW)
         return self.trial.make(self.shown if shown is None else shown, self.clock)
+
+    def standard(self) -> Any:  # noqa: ANN401 - any link
+        """Return a link by which a BLE device's standard services can be read."""
+        return SimGattLink(self.device())
 
     def terms(self, visit: Visit | None = None, *, allow: bool = False) -> Terms:
         """Return the terms of the visit behind ``visit``."""
@@ -207,16 +224,31 @@ class Case:
         return fitting[0] if fitting else None
 
     def recovered(self, visit: Visit) -> list[Observation]:
-        """Return what the agent makes of what it wrote down before a crash."""
+        """Return what the agent makes of what it wrote down, and nobody told.
+
+        What came is forgotten as soon as a reading, or what could not be read, is
+        captured that names its very bytes.
+        """
         identity = visit.identity or Identity()
+        told = Counter(raw for seen in visit.seen for raw in seen.raw)
+        told += Counter(one.payload for one in visit.of(Undecoded))
+        events: list[Event] = []
+        for packet, raw in self._journaled(visit):
+            told[raw] -= 1
+            if told[raw] < 0:
+                events += self.driver.decode(packet, identity)
+        return [event for event in events if isinstance(event, Observation)]
+
+    def came(self, visit: Visit) -> set[bytes]:
+        """Return what a device that tells a reading only once sent."""
+        return {raw for _, raw in self._journaled(visit)}
+
+    def _journaled(self, visit: Visit) -> list[tuple[Any, bytes]]:
+        """Return what was written down as it came, and its bytes."""
         if isinstance(self.driver, GattDriver):
             packets: list[Packet] = visit.link.received
-            events = [self.driver.decode(packet, identity) for packet in packets]
-        else:
-            events = [self.driver.decode(frame, identity) for frame in visit.link.kept]
-        return [
-            event for some in events for event in some if isinstance(event, Observation)
-        ]
+            return [(packet, packet.payload) for packet in packets]
+        return [(frame, frame) for frame in visit.link.kept]
 
 
 class _Endless(Exception):

@@ -24,6 +24,10 @@ UNUSABLE = (
 )
 """What makes a result no value, by the meter's own word."""
 
+LOWEST, HIGHEST = Decimal("0.00020"), Decimal("0.00600")
+"""What many a meter shows as a number, 20 to 600 mg/dL, in kg/L."""
+
+_LONGEST_S = 0xFFFF  # of exercise
 _NO_GLUCOSE = 6  # a reserved meal, by which i-SENS marks a ketone test
 
 
@@ -52,6 +56,20 @@ def value(seen: Measurement, context: Context | None) -> Value:
     else:
         state = State.NO_VALUE if number is None else State.MEASURED
     return Value(Quantity.GLUCOSE, unit, number, state)
+
+
+def bounded(value: Value) -> Value:
+    """Return a glucose of a meter that tells HI and LO by its number alone.
+
+    One in mol/L is left as it is: no such meter is known to send it.
+    """
+    number = value.number
+    if value.state != State.MEASURED or number is None or value.unit != Unit.KG_PER_L:
+        return value
+    if LOWEST <= number <= HIGHEST:
+        return value
+    state = State.ABOVE_RANGE if number > HIGHEST else State.BELOW_RANGE
+    return Value(value.quantity, value.unit, None, state)
 
 
 def status(seen: Measurement) -> tuple[str, ...]:
@@ -96,8 +114,9 @@ def _notes(seen: Measurement, context: Context | None) -> Iterator[tuple[str, st
     ):
         if number is not None:
             yield name, str(show_number(number))
-    if context.exercise_duration_s is not None:
-        yield "exercise-s", str(context.exercise_duration_s)
+    if (duration_s := context.exercise_duration_s) is not None:
+        overrun = " or more" if duration_s == _LONGEST_S else ""
+        yield "exercise-s", f"{duration_s}{overrun}"
         yield "exercise-percent", str(context.exercise_intensity)
 
 

@@ -109,7 +109,13 @@ class Request:
     sequence: int | None = None
 
     def encode(self) -> bytes:
-        """Return the bytes to write."""
+        """Return the bytes to write.
+
+        Raises:
+            ValueError: It would erase what a device holds; nothing here ever does.
+        """
+        if self.op_code == OpCode.DELETE_STORED_RECORDS:
+            raise ValueError("records are never deleted on a device")
         head = bytes([self.op_code, self.operator])
         if self.sequence is None:
             return head
@@ -196,6 +202,7 @@ class Download:
         self.is_last_attempt = False
         self._since, self._stamp = since, stamp
         self._stamps: dict[int, int] = {}
+        self._came: set[int] = set()  # in this procedure
         self._last: int | None = None
         self._steps = self._run(since)
         self.request: Request | None = next(self._steps)
@@ -217,6 +224,7 @@ class Download:
             stamp: Anything that tells it from another record of that number.
         """
         self._stamps[sequence] = stamp
+        self._came.add(sequence)
         self._last = sequence
         if sequence == self._since and stamp != self._stamp:
             self._since = self.mark = None  # a reset: nothing is known any more
@@ -264,6 +272,7 @@ class Download:
         for attempt in range(_ATTEMPTS):
             self.is_last_attempt = attempt == _ATTEMPTS - 1
             resumed = self.mark if attempt > 0 and not self.is_last_attempt else None
+            self._came.clear()
             end = yield _report(since if resumed is None else resumed)
             if since is not None and end in _FILTER_UNKNOWN:
                 since = None  # it counts behind a number, and reports only all
@@ -272,13 +281,29 @@ class Download:
             # Counted anew, lest a result stored meanwhile stands for a lost one.
             expected, since = yield from self._count(since)
             here = [number for number in self._stamps if number >= (since or 0)]
-            if len(here) >= expected:
-                self.mark = _newest(here)
+            if self._is_whole(here, expected):
+                if since is None or self._is_known(since):
+                    self.mark = _newest(here)
                 return
         raise Incomplete(
             f"the device counts {expected} records, {len(here)} came in "
             f"{_ATTEMPTS} attempts"
         )
+
+    def _is_whole(self, here: list[int], expected: int) -> bool:
+        """Whether nothing is missing of what the device holds.
+
+        A device whose memory is full forgets its oldest for a new one, and the
+        number of records stays: one that came and is forgotten must not stand for
+        one that got lost.
+        """
+        if len(here) < expected:
+            return False
+        newest, known = _newest(here), {*here}
+        has_gap = any(
+            newest - n & _LAST_SEQUENCE not in known for n in range(len(here))
+        )
+        return not has_gap or len(self._came) >= expected
 
     def _count(
         self, since: int | None

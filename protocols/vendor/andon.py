@@ -10,10 +10,11 @@ a real cuff was at hand (docs/reference/sources.md).
 
     0xAC | systolic - 25 | diastolic - 25 | pulse | month | day | hour | minute | year
 
-Pressures are in mmHg, ``year`` counts from 2000. Nothing is protected by a
-checksum, so read each record twice. Uncertain: whether index 1 is the oldest or
-the newest record, which of the two users' records are told, and how the cuff
-marks an irregular pulse.
+Pressures are in mmHg, ``year`` counts from 2000. A record of nothing but 00, or FF,
+is a place that was never written, and no 25/25 mmHg (our choice). Nothing is
+protected by a checksum, so read each record twice. Uncertain: whether index 1 is the
+oldest or the newest record, which of the two users' records are told, and how the
+cuff marks an irregular pulse.
 """
 
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ NAME_SIZE = 32
 RECORD_SIZE = 9
 
 _RECORD = 0xAC
+_NEVER_WRITTEN = (bytes(RECORD_SIZE - 1), b"\xff" * (RECORD_SIZE - 1))
 _OFFSET = 25  # mmHg
 _CENTURY = 2000
 
@@ -78,7 +80,7 @@ def decode_record(data: bytes) -> Record:
     """Read the answer to `ask_record`.
 
     Raises:
-        DecodeError: ``data`` is no record, cut short, or too long.
+        DecodeError: ``data`` is no record, an empty one, cut short, or too long.
     """
     with Cursor("Andon record", data) as read:
         start = read.u8("start")
@@ -92,6 +94,9 @@ def decode_record(data: bytes) -> Record:
         diastolic = read.u8("diastolic") + _OFFSET
         pulse = read.u8("pulse")
         month, day, hour, minute, year = read.take(5, "time")
+        if data[1:RECORD_SIZE] in _NEVER_WRITTEN:
+            problem, fault = "is an empty place", Fault.EMPTY_SLOT
+            raise read.error("record", problem, fault, size=RECORD_SIZE - 1)
     return Record(
         systolic=systolic,
         diastolic=diastolic,

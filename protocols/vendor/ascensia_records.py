@@ -43,6 +43,7 @@ _MESSAGE = "Contour message"
 _VALUE = pattern(r"\d{1,4}(\.\d{1,2})?")
 _STAMP_SIZES = (12, 14)
 _TIME, _OLD_TIME = 8, 11  # where R's time stands
+_OLD_FLAGS = ("<", ">", "T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,8 +329,17 @@ def _check_terminator(payload: bytes, delimiters: Delimiters) -> None:
 
 
 def _old_markers(record: _Record) -> list[str]:
+    """Return flags, mark and status; only the mark is the person's own.
+
+    By ASTM a flag of A is "abnormal", and a status of F is "final".
+    """
     flags = record.fields[6].split(record.delimiters.repetition)
-    return [*flags, record.fields[7], record.fields[8]]
+    status = record.fields[8]
+    return [
+        *(each if each in ("", *_OLD_FLAGS) else f"flag-{each}" for each in flags),
+        record.fields[7],
+        status if status in ("", "E") else f"status-{status}",
+    ]
 
 
 def _date_time(stamp: str) -> DateTime:

@@ -38,7 +38,7 @@ from protocols.stream import Frames
 
 _HOST, _METER = 0x5A, 0x55
 _ADDED_BY_HOST = 2
-_HIGH, _LOW = 707, 18
+HIGH, LOW = 707, 18  # mg/dL, as which a meter tells HI and LO
 _SMALLEST = 4
 
 
@@ -255,7 +255,7 @@ def decode_result(data: bytes) -> Result:
         read.u8("unused")
         raw = read.u16("glucose")
     time = DateTime(2000 + year, month, day, hour, minute, 0)
-    above, below = raw == _HIGH, raw == _LOW
+    above, below = raw == HIGH, raw == LOW
     return Result(time, raw, None if above or below else raw, above, below)
 
 

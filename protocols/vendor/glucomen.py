@@ -212,7 +212,9 @@ def _size(data: bytes) -> int:
     until = start.start() if start else len(data)
     if not data.startswith(_START[: len(data)]):
         return until
-    end = data.find(_END)
+    end, other = data.find(_END), data.find(_START, 1)
+    if other > 0 and (end < 0 or other < end):
+        return other  # a block was broken off, and another one begins
     if end >= 0:
         return end + len(_END)
     return len(data) + 1 if len(data) < _LONGEST else until

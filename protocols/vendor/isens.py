@@ -37,10 +37,8 @@ from protocols.kinds import PayloadKind, Shown
 from protocols.medfloat import Special
 from protocols.observation import Quantity, State, Unit, Value
 
-CLOCKS: tuple[UUID, ...] = (
-    sig(0xFFF1),
-    UUID("c4dea3bc-5a9d-11e9-8647-d663bd873d93"),
-)
+OWN_CLOCK: UUID = UUID("c4dea3bc-5a9d-11e9-8647-d663bd873d93")
+CLOCKS: tuple[UUID, ...] = (sig(0xFFF1), OWN_CLOCK)
 CLOCK_SERVICES: tuple[UUID, ...] = (
     sig(0xFFF0),
     UUID("c4dea010-5a9d-11e9-8647-d663bd873d93"),

@@ -21,6 +21,8 @@ from protocols.errors import Fault
 from protocols.gatt.time import DateTime
 from protocols.vendor.lifescan import Frame, Link
 
+HIGHEST, LOWEST = 600, 20  # mg/dL, what the meter shows as a number
+
 _DONE = bytes([0x05, 0x06])
 _COUNT_INDEX = 501  # asked for as if it were a record
 _HIGH, _LOW = 0xFFFF, 0xFFFE

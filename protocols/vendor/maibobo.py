@@ -30,13 +30,14 @@ from typing import TypeAlias
 
 from protocols.crc import xor8
 from protocols.cursor import Cursor
-from protocols.errors import Fault
+from protocols.errors import DecodeError, Fault
 from protocols.gatt.time import DateTime
 from protocols.kinds import PayloadKind, Shown
 from protocols.stream import Frames
 
 UNSET = DateTime(2014, 1, 1, 1, 1, 1)
 _HEAD = 2
+_DATA_AT = 6  # where the data stand in a frame
 _VERSION = 2
 _EPOCH = 2000
 _ERRORS = {
@@ -244,7 +245,15 @@ def _show_frame(payload: bytes) -> Shown:
     if host:
         shown["packet"] = _ORDERS.get((frame.group, frame.code), "unknown")
         return shown
-    return shown | _show_message(decode_message(frame))
+    try:
+        message = decode_message(frame)
+    except DecodeError as error:  # it is about the data; tell where in the frame
+        at = _DATA_AT + error.offset
+        what, fault = "Maibobo frame", error.fault
+        raise DecodeError(
+            what, error.field, error.problem, payload, at, fault
+        ) from error
+    return shown | _show_message(message)
 
 
 def _show_message(message: Message | None) -> Shown:

@@ -76,11 +76,14 @@ class Walk:
 
     @property
     def records(self) -> tuple[bytes, ...]:
-        """What was read so far, oldest first, empty slots left out."""
+        """What was read so far, oldest first, empty slots left out.
+
+        Once the walk has come to its end, those that ``last`` names are left out.
+        """
         return tuple(reversed(self._walked))
 
     def run(self) -> Dialogue[None]:
-        """Read the records; those that ``last`` names too, or all without them.
+        """Read the records behind those that ``last`` names, or all without them.
 
         Raises:
             NotServed: The device refuses, as for a user whom nobody registered.
@@ -93,6 +96,8 @@ class Walk:
                     self._walked.append(slot)
                 if is_certain and _ends_with(self._walked, self._last):
                     self.mark = _mark(self._walked[:_KNOWN])
+                    # One without a date would be another reading at each visit.
+                    del self._walked[-(self._last & 7) :]
                     return
         if is_certain and self._walked:
             self.mark = _mark(self._walked[:_KNOWN])

@@ -25,11 +25,15 @@ A slot is empty whose systolic byte is FF, in L and H one above E1, and one whos
 facts are all 0, in L and H whatever its systolic byte is. Seconds go to 63 and
 count as 59 then.
 
-The clock's window; ss sums all before it, modulo 256, the leading bytes too:
+The clock's window; ss sums all to the second, modulo 256, the leading bytes too:
 
-    lin   2 bytes, yy mo dd hh mi se, 00, ss      mix   the same, mo yy hh dd se mi
-    lin8  8 bytes, yy mo dd hh mi se, ss, 00      mix8  the same, mo yy hh dd se mi
-    pre   yy mo dd hh mi se, 10 bytes, no sum
+    lin   2 bytes, yy mo dd hh mi se, xx, ss      mix   the same, mo yy hh dd se mi
+    lin8  8 bytes, yy mo dd hh mi se, ss, xx      mix8  8 bytes, mo yy hh dd se mi,
+    pre   yy mo dd hh mi se, 10 bytes, no sum           xx, ss or ss, xx
+
+What the device has at xx is any byte, which the sum leaves out; the host writes 00.
+The notes put the sum of mix8 first, those of a HEM-6232T have it last: it is
+written where the device has it.
 
 Uncertain: which of B's bits 32 and 33 is movement and which irregular pulse, so
 one alone is told as either; what a set bit of cuff, battery and position means,
@@ -232,16 +236,8 @@ def decode_clock(layout: ClockLayout, window: bytes) -> DateTime:
     Raises:
         DecodeError: ``window`` is cut short, too long, or its sum is wrong.
     """
-    at, order, sum_at, size = _CLOCKS[layout]
-    with Cursor("Omron clock", window) as read:
-        read.take(sum_at if sum_at is not None else size, "clock")
-        if sum_at is not None:
-            given, right = read.u8("sum"), sum8(window[:sum_at])
-            read.take(size - sum_at - 1, "end")
-            if given != right:
-                problem = f"is {given:#04x}, the window's is {right:#04x}"
-                fault = Fault.BAD_CHECKSUM
-                raise read.error("sum", problem, fault, size=size - sum_at)
+    _sum_at(layout, window)
+    at, order, _, _ = _CLOCKS[layout]
     parts = dict(zip(order, window[at : at + 6], strict=True))
     year, *rest = (parts[name] for name in "ymdhis")
     return DateTime(_CENTURY + year, *rest)
@@ -260,31 +256,47 @@ def encode_clock(layout: ClockLayout, window: bytes, time: DateTime) -> bytes:
             could be kept stands in it.
         ValueError: ``time`` is no moment of those years.
     """
-    decode_clock(layout, window)
+    sum_at = _sum_at(layout, window)
     if time.moment is None or not _CENTURY <= time.year < _CENTURY + 100:
         raise ValueError(f"no clock of Omron's can show {time}")
-    at, order, sum_at, size = _CLOCKS[layout]
+    at, order, _, size = _CLOCKS[layout]
     parts = dict(zip("ymdhis", (time.year - _CENTURY, *time[1:]), strict=True))
     changed = window[:at] + bytes(parts[name] for name in order)
     if sum_at is None:
         return changed + window[len(changed) :]
-    changed = changed.ljust(sum_at, b"\0")
-    return (changed + bytes([sum8(changed)])).ljust(size, b"\0")
+    summed = changed.ljust(sum_at, b"\0") + bytes([sum8(changed)])
+    return summed.ljust(size, b"\0")
 
 
-# Where the time begins, its order, where the sum stands, and the window's size.
-_CLOCKS: dict[ClockLayout, tuple[int, str, int | None, int]] = {
-    ClockLayout.LINEAR: (2, "ymdhis", 9, 10),
-    ClockLayout.MIXED: (2, "myhdsi", 9, 10),
-    ClockLayout.LINEAR_8: (8, "ymdhis", 14, 16),
-    ClockLayout.MIXED_8: (8, "myhdsi", 14, 16),
-    ClockLayout.PREFIX: (0, "ymdhis", None, 16),
+# Where the time begins, its order, where the sum may stand, and the window's size.
+_CLOCKS: dict[ClockLayout, tuple[int, str, tuple[int, ...], int]] = {
+    ClockLayout.LINEAR: (2, "ymdhis", (9,), 10),
+    ClockLayout.MIXED: (2, "myhdsi", (9,), 10),
+    ClockLayout.LINEAR_8: (8, "ymdhis", (14,), 16),
+    ClockLayout.MIXED_8: (8, "myhdsi", (15, 14), 16),
+    ClockLayout.PREFIX: (0, "ymdhis", (), 16),
 }
 
 
 def clock_size(layout: ClockLayout) -> int:
     """Return how many bytes a window has, 10 or 16."""
     return _CLOCKS[layout][3]
+
+
+def _sum_at(layout: ClockLayout, window: bytes) -> int | None:
+    """Return where a window's sum stands; None if its layout has none."""
+    at, _, places, size = _CLOCKS[layout]
+    with Cursor("Omron clock", window) as read:
+        read.take(size, "clock")
+        if not places:
+            return None
+        right = sum8(window[: at + 6])
+        for place in places:
+            if window[place] == right:
+                return place
+        problem = f"is {window[places[0]]:#04x}, the window's is {right:#04x}"
+        fault = Fault.BAD_CHECKSUM
+        raise read.error("sum", problem, fault, size=size - places[0])
 
 
 def _filled(read: Cursor, size: int, facts: bytes, *, is_empty: bool) -> None:

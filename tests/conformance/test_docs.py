@@ -11,6 +11,10 @@ import pytest
 import edge_agent.config
 import gateway.config
 from drivers import registry
+from firmware_sim.conditions import Conditions
+from firmware_sim.faults import Faults
+from firmware_sim.scenario import CuffDevice, GlucoseMeterDevice, UltraEasyDevice
+from firmware_sim.trial_device import TrialDevice
 
 _ROOT = Path(__file__).parents[2]
 _REFERENCE = _ROOT / "docs" / "reference"
@@ -29,20 +33,28 @@ def test_generated_pages_are_as_they_would_be_written() -> None:
 
 
 @pytest.mark.parametrize(
-    ("section", "struct"),
+    ("page", "section", "struct"),
     [
-        ("The agent", edge_agent.config.Config),
-        ("The agent", edge_agent.config.Broker),
-        ("The agent", edge_agent.config.Device),
-        ("The gateway", gateway.config.Config),
-        ("The gateway", gateway.config.BrokerConfig),
-        ("The gateway", gateway.config.HttpConfig),
+        ("configuration", "The agent", edge_agent.config.Config),
+        ("configuration", "The agent", edge_agent.config.Broker),
+        ("configuration", "The agent", edge_agent.config.Device),
+        ("configuration", "The gateway", gateway.config.Config),
+        ("configuration", "The gateway", gateway.config.BrokerConfig),
+        ("configuration", "The gateway", gateway.config.HttpConfig),
+        ("scenarios", "Devices of a driver", TrialDevice),
+        ("scenarios", "Devices with a series", GlucoseMeterDevice),
+        ("scenarios", "Devices with a series", CuffDevice),
+        ("scenarios", "Devices with a series", UltraEasyDevice),
+        ("scenarios", "Faults", Faults),
+        ("scenarios", "Conditions", Conditions),
     ],
 )
-def test_every_key_is_documented(section: str, struct: type[msgspec.Struct]) -> None:
+def test_every_key_is_documented(
+    page: str, section: str, struct: type[msgspec.Struct]
+) -> None:
     """A key that nobody can find is none."""
-    page = (_REFERENCE / "configuration.md").read_text()
-    part = page.split(f"## {section}")[1].split("\n## ")[0]
+    text = (_REFERENCE / f"{page}.md").read_text()
+    part = text.split(f"## {section}")[1].split("\n## ")[0]
 
     for field in msgspec.structs.fields(struct):
         assert f"`{field.name}`" in part or f"[{field.name}]" in part, field.name

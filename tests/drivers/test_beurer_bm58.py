@@ -13,6 +13,7 @@ from drivers.sdk import (
     LinkLost,
     NoReply,
     Observation,
+    State,
     Undecoded,
 )
 from firmware_sim.devices.beurer_bm58 import NAME, Bm58, Bm58Record
@@ -124,6 +125,15 @@ async def test_a_record_that_the_cuff_denies_is_told() -> None:
     (problem,) = found.of(Undecoded)
     assert (problem.source, problem.payload) == ("record 1", b"\xa9")
     assert _values(found.of(Observation)) == VALUES[1:]
+
+
+async def test_a_pulse_of_nothing_is_no_number() -> None:
+    """Nobody whose pressure was measured has a pulse of 0."""
+    found = await visit(DRIVER, SimSerialLink(Bm58([Bm58Record(MORNING, 121, 79, 0)])))
+
+    (seen,) = found.of(Observation)
+    assert [value.number for value in seen.values] == [121, 79, None]
+    assert seen.values[2].state == State.NO_VALUE
 
 
 async def test_what_is_no_andon_cuff_is_not_read() -> None:

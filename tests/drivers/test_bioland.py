@@ -85,6 +85,26 @@ async def test_high_and_low_are_no_numbers(sent: int, state: State) -> None:
     assert (value.state, value.number) == (state, number)
 
 
+@pytest.mark.parametrize(
+    ("sent", "state"),
+    [
+        (708, State.ABOVE_RANGE),
+        (8721, State.ABOVE_RANGE),
+        (17, State.BELOW_RANGE),
+        (1, State.BELOW_RANGE),
+    ],
+)
+async def test_what_is_beyond_hi_or_lo_is_no_number_either(
+    sent: int, state: State
+) -> None:
+    """Another meter may tell HI by another number."""
+    found = await of(Bioland([BiolandResult(TIME, sent)]))
+
+    (seen,) = found.of(Observation)
+    assert (seen.values[0].state, seen.values[0].number) == (state, None)
+    assert seen.context == (("raw-number", str(sent)),)
+
+
 async def test_a_countdown_is_no_answer() -> None:
     """Somebody may measure while the station asks."""
     found = await of(Bioland(RESULTS, measures=(3, 2, 1)))

@@ -110,7 +110,8 @@ async def test_every_record_comes_exactly(damage: object) -> None:
         (KETONE, 80, State.MEASURED),
         (KETONE, 81, State.ABOVE_RANGE),
         (KETONE | HIGH | VALID, 80, State.ABOVE_RANGE),
-        (KETONE | LOW | VALID, 1, State.BELOW_RANGE),
+        (KETONE | LOW | VALID, 1, State.NO_VALUE),
+        (KETONE | LOW | VALID, 15, State.NO_VALUE),  # low as a glucose only
     ],
 )
 async def test_what_is_no_measured_value_is_never_one(

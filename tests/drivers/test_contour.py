@@ -97,6 +97,30 @@ async def test_a_number_beside_a_limit_is_none(
     assert (value.number, value.state) == (None, state)
 
 
+@pytest.mark.parametrize(
+    ("record", "number", "notes"),
+    [
+        ("R|2|^^^Glucose|88|mg/dL^P||||F|||202603140930", 88, {"markers": "status-F"}),
+        ("R|2|^^^Glucose|88|mg/dL^P||A|||||202603140930", 88, {"markers": "flag-A"}),
+        ("R|2|^^^Glucose|88|mg/dL^P|||A||||202603140930", 88, {"meal": "postprandial"}),
+        ("R|2|^^^Glucose|0|mg/dL^P|||||||202603140930", None, {}),
+    ],
+)
+async def test_only_a_mark_of_an_old_meter_is_a_meal_and_nought_is_no_glucose(
+    record: str, number: int | None, notes: dict[str, str]
+) -> None:
+    """By ASTM a status of F is "final", and no fasting."""
+    meter = Contour([RESULT])
+    meter.extra = [record]
+
+    found = await visit(DRIVER, SimSerialLink(meter))
+
+    seen = found.of(Observation)[-1]
+    assert seen.values[0].number == number
+    assert seen.values[0].state == (State.MEASURED if number else State.NO_VALUE)
+    assert dict(seen.context) == {"sample": "undetermined_plasma", **notes}
+
+
 async def test_what_is_no_glucose_is_not_told_as_one() -> None:
     """A diary's 80 units of insulin are no 80 mg/dL."""
     meter = Contour([RESULT], is_old=False)

@@ -22,8 +22,8 @@ from drivers.sdk import (
 from firmware_sim.devices.gatt_blood_pressure import (
     BloodPressureCuff,
     BloodPressureRecord,
-    CuffFaults,
 )
+from firmware_sim.faults import Faults, faulty
 from firmware_sim.link import SimGattLink
 from protocols.gatt.uuid import sig
 from tests.drivers.collecting import visit
@@ -184,7 +184,7 @@ async def test_all_unsent_records_come_in_order_and_the_cuff_hangs_up() -> None:
 
 async def test_a_repeated_indication_is_the_same_observation() -> None:
     """It is yielded as it came; equal, so that its key is equal."""
-    cuff = BloodPressureCuff([FULL], faults=CuffFaults(repeat=frozenset({1})))
+    cuff = faulty(BloodPressureCuff([FULL]), Faults(repeated=frozenset({1})))
 
     found = await visit(DRIVER, SimGattLink(cuff))
 
@@ -195,9 +195,7 @@ async def test_a_repeated_indication_is_the_same_observation() -> None:
 async def test_a_lost_link_loses_no_confirmed_record(after: int) -> None:
     """What the cuff takes for delivered must have been yielded."""
     records = [BloodPressureRecord(Decimal(100 + n), Decimal(60)) for n in range(5)]
-    cuff = BloodPressureCuff(
-        records, faults=CuffFaults(hang_up_after=frozenset({after}))
-    )
+    cuff = faulty(BloodPressureCuff(records), Faults(hang_up_after=frozenset({after})))
 
     first = await visit(DRIVER, SimGattLink(cuff))
     second = await visit(DRIVER, SimGattLink(cuff))
@@ -213,9 +211,9 @@ async def test_a_lost_link_loses_no_confirmed_record(after: int) -> None:
 
 
 async def test_a_lost_indication_is_sent_again_at_the_next_visit() -> None:
-    cuff = BloodPressureCuff([FULL])
+    cuff = faulty(BloodPressureCuff([FULL]), Faults(lost=frozenset({1})))
 
-    first = await visit(DRIVER, SimGattLink(cuff, lose={1}))
+    first = await visit(DRIVER, SimGattLink(cuff))
     second = await visit(DRIVER, SimGattLink(cuff))
 
     assert first.of(Observation) == []
@@ -269,3 +267,14 @@ def test_a_beurer_says_its_pulse_the_other_way_round() -> None:
     assert isinstance(seen, Observation)
     assert [value.number for value in seen.values] == [106, 71, 65]
     assert (seen.slot, seen.status) == (1, ())
+
+
+def test_another_cuff_that_fills_up_its_value_says_its_pulse_as_all_do() -> None:
+    """With the bytes turned, its pulse of 72 would be none, and its user invented."""
+    payload = bytes.fromhex("56 6a 00 47 00 00 00 ea 07 08 0b 12 1f 00 48 00 04 00 00")
+
+    (seen,) = DRIVER.decode(Packet(sig(0x2A35), payload), Identity())
+
+    assert isinstance(seen, Observation)
+    assert [value.number for value in seen.values] == [106, 71, 72]
+    assert (seen.slot, seen.status) == (None, ("irregular_pulse",))

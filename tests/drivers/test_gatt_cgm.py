@@ -25,7 +25,8 @@ from drivers.sdk import (
     Value,
 )
 from firmware_sim.bench import Action, Send
-from firmware_sim.devices.gatt_cgm import CgmFaults, CgmRecord, GlucoseSensor
+from firmware_sim.devices.gatt_cgm import CgmRecord, GlucoseSensor
+from firmware_sim.faults import Faults, faulty
 from firmware_sim.kit.bad_devices import Endless
 from firmware_sim.link import SimGattLink
 from protocols.gatt.uuid import sig
@@ -257,10 +258,10 @@ async def test_a_sensor_without_its_control_point_or_clock() -> None:
 
 async def test_a_lost_link_leaves_no_mark() -> None:
     """A mark behind records that did not come would lose them for good."""
-    faults = CgmFaults(hang_up_after=frozenset({2}))
+    faults = Faults(hang_up_after=frozenset({2}))
 
     found = await visit(
-        DRIVER, SimGattLink(GlucoseSensor(RECORDS, START, faults=faults))
+        DRIVER, SimGattLink(faulty(GlucoseSensor(RECORDS, START), faults))
     )
 
     assert isinstance(found.error, LinkLost)
@@ -268,7 +269,8 @@ async def test_a_lost_link_leaves_no_mark() -> None:
 
 
 async def test_a_procedure_that_does_not_end_is_given_up() -> None:
-    sensor = GlucoseSensor(RECORDS, START, faults=CgmFaults(never_ends=True))
+    faults = Faults(silent_after=frozenset({2}))
+    sensor = faulty(GlucoseSensor(RECORDS, START), faults)
 
     found = await visit(DRIVER, SimGattLink(sensor))
 

@@ -27,8 +27,10 @@ from drivers.sdk import (
     Value,
 )
 from firmware_sim.bench import Action, AttError, Send
-from firmware_sim.devices.gatt_glucose import GlucoseFaults, GlucoseMeter, GlucoseRecord
+from firmware_sim.devices.gatt_glucose import GlucoseMeter, GlucoseRecord
+from firmware_sim.faults import Faults, faulty
 from firmware_sim.link import SimGattLink
+from protocols.gatt import glucose, glucose_reading
 from protocols.gatt.racp import Incomplete
 from protocols.gatt.uuid import sig
 from tests.drivers.collecting import Visit, visit
@@ -90,6 +92,11 @@ TEN = [
 ]
 
 
+# Of the packets that tell TEN: the oldest as a probe, and all of them; what stands
+# between and behind them answers requests.
+_NOTIFIED = [2, 3, *range(5, 20)]
+
+
 def mark(sequence: int, time: datetime | None = None) -> int:
     """Return the mark at a record: its number, and above it what tells it apart."""
     shown = (time or record(sequence).base_time).strftime("%Y-%m-%dT%H:%M:%S")
@@ -109,10 +116,10 @@ async def test_every_record_comes_exactly_as_the_meter_holds_it() -> None:
     assert found.events[-1] == Checkpoint(mark(10))
 
 
-@pytest.mark.parametrize("lost", range(1, 17))
+@pytest.mark.parametrize("lost", _NOTIFIED)
 async def test_a_lost_notification_is_asked_for_again(lost: int) -> None:
     """Whichever of measurements and contexts is lost, nothing is missing."""
-    meter = GlucoseMeter(TEN, faults=GlucoseFaults(lose=frozenset({lost})))
+    meter = faulty(GlucoseMeter(TEN), Faults(lost=frozenset({lost})))
 
     found = await visit(DRIVER, SimGattLink(meter))
 
@@ -121,10 +128,10 @@ async def test_a_lost_notification_is_asked_for_again(lost: int) -> None:
     assert found.events[-1] == Checkpoint(mark(10))
 
 
-@pytest.mark.parametrize("repeated", range(1, 17))
+@pytest.mark.parametrize("repeated", _NOTIFIED)
 async def test_a_repeated_notification_changes_nothing(repeated: int) -> None:
     """Some meters send a record twice; it is the same record."""
-    meter = GlucoseMeter(TEN, faults=GlucoseFaults(repeat=frozenset({repeated})))
+    meter = faulty(GlucoseMeter(TEN), Faults(repeated=frozenset({repeated})))
 
     found = await visit(DRIVER, SimGattLink(meter))
 
@@ -335,7 +342,7 @@ async def test_a_record_that_cannot_be_read_is_kept_as_it_came() -> None:
 
 async def test_a_procedure_without_an_end_is_left_after_30_s() -> None:
     """A meter that never answers must not hold the station for ever."""
-    meter = GlucoseMeter(TEN, faults=GlucoseFaults(never_ends=True))
+    meter = faulty(GlucoseMeter(TEN), Faults(silent_after=frozenset({_NOTIFIED[-1]})))
 
     found = await visit(DRIVER, SimGattLink(meter))
 
@@ -344,7 +351,7 @@ async def test_a_procedure_without_an_end_is_left_after_30_s() -> None:
 
 
 async def test_a_wrong_count_is_told_and_what_came_is_kept() -> None:
-    meter = GlucoseMeter(TEN, faults=GlucoseFaults(miscount=1))
+    meter = GlucoseMeter(TEN, miscount=1)
 
     found = await visit(DRIVER, SimGattLink(meter))
 
@@ -395,6 +402,17 @@ class _AllNotes(GlucoseMeter):
                 yield Send(action.uuid, b"\xdf" + number + bytes.fromhex(notes))
             else:
                 yield action
+
+
+def test_exercise_of_the_longest_time_is_that_or_longer() -> None:
+    """65535 s is an overrun, and no eighteen hours."""
+    measurement = glucose.decode_measurement(bytes.fromhex("10 0500 ea0703010c0000"))
+    context = glucose.decode_context(bytes.fromhex("08 0500 ffff 50"))
+
+    assert glucose_reading.notes(measurement, context) == {
+        "exercise-s": "65535 or more",
+        "exercise-percent": "80",
+    }
 
 
 async def test_every_note_of_a_context_is_told_with_its_unit() -> None:

@@ -26,13 +26,14 @@ from drivers.sdk import (
     Value,
 )
 from firmware_sim.bench import Action, AttError, Characteristic, Security, Send
-from firmware_sim.devices.gatt_glucose import GlucoseFaults, GlucoseMeter, GlucoseRecord
+from firmware_sim.devices.gatt_glucose import GlucoseMeter, GlucoseRecord
 from firmware_sim.devices.gatt_glucose_makers import (
     CARESENS,
     CONTOUR,
     CareSens,
     Contour,
 )
+from firmware_sim.faults import Faults, faulty
 from firmware_sim.fields import date_time
 from firmware_sim.kit.check import check
 from firmware_sim.kit.visits import Case
@@ -260,6 +261,62 @@ async def test_a_number_that_comes_again_is_kept_once() -> None:
     ]
 
 
+async def test_a_context_that_waited_in_vain_is_not_another_attempts() -> None:
+    """Where a number stands for two tests, ketone must not become glucose."""
+    # The clock, the count, two of the first test; then the second one's context.
+    lost = iter([False] * 4 + [True])
+
+    def change(send: Send) -> list[Action]:
+        return [] if next(lost, False) else [send]
+
+    meter = _Altered(ketone(5, 12), record(5, value=Decimal(70), meal=1), change=change)
+
+    found = await visit(DRIVER, SimGattLink(meter))
+
+    assert found.error is None
+    assert {
+        (one.kind, str(one.values[0].number), dict(one.context).get("meal"))
+        for one in found.of(Observation)
+    } == {
+        (Kind.KETONE, "1.2", None),
+        (Kind.GLUCOSE, "0.00070", "preprandial"),
+    }
+
+
+async def test_an_i_sens_meter_is_known_by_its_clock_too() -> None:
+    """ReliOn sells some, whose model and maker it names as it likes."""
+    meter = caresens(ketone(1, 12))
+    meter._label = Label("2395", "SIMRO0001", "ReliOn")
+
+    found = await visit(DRIVER, SimGattLink(meter))
+
+    assert only(found).kind == Kind.KETONE
+
+
+@pytest.mark.parametrize(
+    ("mg_per_dl", "state"),
+    [
+        (19, State.BELOW_RANGE),
+        (20, State.MEASURED),
+        (600, State.MEASURED),
+        (601, State.ABOVE_RANGE),
+    ],
+)
+@pytest.mark.parametrize("is_isens", [True, False])
+async def test_a_number_that_is_shown_as_hi_or_lo_is_none(
+    mg_per_dl: int, state: State, is_isens: bool
+) -> None:
+    """i-SENS and TaiDoc meters may tell one without a mark."""
+    one = record(1, value=Decimal(mg_per_dl))
+    meter = caresens(one) if is_isens else GlucoseMeter([one], label=TNG)
+
+    found = await visit(DRIVER, SimGattLink(meter))
+
+    (value,) = only(found).values
+    assert value.state == state
+    assert (value.number is not None) is (state == State.MEASURED)
+
+
 TNG = Label("TNG VOICE", "SIMTNG001", "")
 
 
@@ -301,11 +358,12 @@ async def test_a_meter_that_is_read_whole_may_be_empty() -> None:
 async def test_what_does_not_come_is_asked_for_again_and_told_in_the_end() -> None:
     """Success alone does not prove that nothing is missing."""
     every = [record(n) for n in range(1, 6)]
-    lost = GlucoseMeter(every, label=TNG, faults=GlucoseFaults(lose=frozenset({3})))
+    meter = GlucoseMeter(every, label=TNG)
+    lost = faulty(meter, Faults(lost=frozenset({4})))  # the third record
     found = await visit(DRIVER, SimGattLink(lost))
     assert (found.error, len(found.of(Observation))) == (None, 5)
 
-    wrong = GlucoseMeter(every, label=TNG, faults=GlucoseFaults(miscount=1))
+    wrong = GlucoseMeter(every, label=TNG, miscount=1)
     found = await visit(DRIVER, SimGattLink(wrong))
     assert isinstance(found.error, Incomplete)
     assert "counts 6 records, 5 came in 3 attempts" in str(found.error)
@@ -429,13 +487,14 @@ async def test_a_contour_s_clock_is_set_only_if_allowed() -> None:
     assert meter.set_to == moment.replace(tzinfo=None)
 
 
-async def test_a_contour_s_clock_is_set_to_local_time_without_a_zone_too() -> None:
-    """What the person sees is base time and offset, and must be the local time."""
+async def test_a_contour_s_clock_is_never_set_without_the_offset_to_utc() -> None:
+    """Local time taken for UTC would put each later reading hours off."""
     meter = Contour([record(1)], clock=lambda: NOW)
 
-    await visit(DRIVER, SimGattLink(meter), terms=Terms(set_clock=lambda: NOW))
+    found = await visit(DRIVER, SimGattLink(meter), terms=Terms(set_clock=lambda: NOW))
 
-    assert meter.set_to == NOW
+    assert isinstance(found.error, ValueError)
+    assert meter.set_to is None
 
 
 class _AccuChek(GlucoseMeter):

@@ -14,6 +14,7 @@ from drivers.sdk import (
     LinkLost,
     NoReply,
     Observation,
+    Packet,
     Quantity,
     State,
     Terms,
@@ -139,7 +140,20 @@ async def test_a_value_in_doubt_is_a_number_and_says_so() -> None:
 
     (seen,) = found.of(Observation)
     assert seen.values[0].number == 88
-    assert seen.status == ("questionable", "poor_signal", "device_clock_not_set")
+    assert seen.status == (
+        *("questionable", "poor_signal"),
+        *("device_clock_not_set", "time_fault"),
+    )
+
+
+async def test_the_time_of_a_clock_that_nobody_set_is_no_true_time() -> None:
+    """It counts from when the battery was put in, and names a plausible day."""
+    spot = "11 61 00 48 00 ea 07 01 01 00 05 00"  # flags: time, clock not set
+    (seen,) = DRIVER.decode(Packet(sig(0x2A5E), bytes.fromhex(spot)), Identity())
+
+    assert isinstance(seen, Observation)
+    assert seen.device_time == DateTime(2026, 1, 1, 0, 5, 0)
+    assert seen.status == ("device_clock_not_set", "time_fault")
 
 
 async def test_zero_and_nan_are_no_values() -> None:

@@ -21,6 +21,7 @@ from drivers.sdk import (
 from firmware_sim.devices.glucomen_areo import Areo, AreoResult
 from firmware_sim.link import SimSerialLink, twice
 from protocols.observation import POSITION
+from protocols.units import measures
 from tests.drivers.collecting import visit
 
 MORNING = datetime(2026, 3, 14, 7, 30)  # noqa: DTZ001 - a wall clock
@@ -70,6 +71,30 @@ async def test_hi_and_lo_are_no_numbers() -> None:
         State.BELOW_RANGE,
     ]
     assert {one.values[0].number for one in found.of(Observation)} == {None}
+
+
+async def test_a_ketone_in_mg_per_dl_is_kept_and_hides_no_other() -> None:
+    """No factor to mmol/L is known; told so, it would end every visit."""
+    odd = AreoResult(MORNING, "4", test="Ket")
+
+    found = await visit(DRIVER, SimSerialLink(Areo([GLUCOSE, odd, KETONE])))
+
+    (problem,) = found.of(Undecoded)
+    assert problem.payload == b"Ket,   4, mg/dL,00,260314,0730"
+    seen = found.of(Observation)
+    assert [one.kind for one in seen] == [Kind.GLUCOSE, Kind.KETONE]
+    assert all(measures(one.values[0].unit, one.values[0].quantity) for one in seen)
+
+
+async def test_no_glucose_is_no_number_and_no_ketone_is_one() -> None:
+    """0.0 mmol/L of ketone is a healthy person's; 0 mg/dL is nobody's."""
+    none = AreoResult(MORNING, "0.0", test="Ket", unit="mmol/L")
+
+    found = await visit(DRIVER, SimSerialLink(Areo([AreoResult(MORNING, "0"), none])))
+
+    glucose, ketone = (one.values[0] for one in found.of(Observation))
+    assert (glucose.number, glucose.state) == (None, State.NO_VALUE)
+    assert ketone.number == Decimal("0.0")
 
 
 async def test_a_marking_of_no_known_meaning_is_kept() -> None:

@@ -80,6 +80,17 @@ def test_the_moment_of_a_clock_never_set_is_no_time() -> None:
     assert seen.context == (("unset-clock", "2014-01-01T01:01:01"),)
 
 
+async def test_a_clock_that_runs_on_from_there_tells_no_true_time() -> None:
+    """A cuff measures while it is listened to: it is never 2014 then."""
+    time = datetime(2014, 2, 3, 4, 5, 6)  # noqa: DTZ001 - a wall clock
+    cuff = MaiboboCuff([MaiboboResult(122, 71, 71, time)])
+
+    found = await visit(DRIVER, SimGattLink(cuff))
+
+    (seen,) = found.of(Observation)
+    assert (seen.device_time, seen.status) == (DateTime.of(time), ("time_fault",))
+
+
 async def test_a_pressure_above_255_keeps_its_high_byte() -> None:
     found = await visit(
         DRIVER, SimGattLink(MaiboboCuff([MaiboboResult(260, 134, 0, None)]))

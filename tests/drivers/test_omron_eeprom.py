@@ -14,6 +14,7 @@ from drivers.sdk import (
     DateTime,
     DeviceClock,
     Identity,
+    LinkLost,
     NoReply,
     Observation,
     Quantity,
@@ -27,6 +28,7 @@ from firmware_sim.kit.rules import RULES
 from firmware_sim.label import Label
 from firmware_sim.link import SimGattLink
 from firmware_sim.omron_memory import (
+    HEM_6232T,
     HEM_6401T,
     HEM_6410T,
     HEM_7142T2,
@@ -41,7 +43,15 @@ from tests.drivers.collecting import Visit, visit
 
 KEY = bytes(range(16))
 TERMS = Terms(key=KEY)
-LAYOUTS = (HEM_7155T, HEM_7322T, HEM_7142T2, HEM_7146T, HEM_6401T, HEM_6410T)
+LAYOUTS = (
+    HEM_7155T,
+    HEM_7322T,
+    HEM_6232T,
+    HEM_7142T2,
+    HEM_7146T,
+    HEM_6401T,
+    HEM_6410T,
+)
 UNLOCK = UUID("b305b680-aee7-11e1-a730-0002a5d5c51b")
 KIT = {"values-exact", "news-found", "clock-set-by-policy", "full-memory", "link-lost"}
 FIRST = datetime(2026, 3, 1, 7, 30, 5)  # noqa: DTZ001 - a wall clock
@@ -126,9 +136,40 @@ async def test_the_next_visit_reads_no_more_than_it_must() -> None:
     second = await visit(DRIVER, link, terms=again(first))
 
     assert systolics(first) == [*range(100, 140)]
-    assert systolics(second) == [136, 137, 138, 139, 150]
+    assert systolics(second) == [150]
     asked = [payload for _, payload in link.written if payload[1:3] == b"\x01\x00"]
     assert len(asked) < 15
+
+
+async def test_a_reading_without_a_date_is_told_at_one_visit_only() -> None:
+    """Nothing in it could tell that it is the one of the last visit."""
+    undated = [OmronRecord(None, 120 + at, 80, 70) for at in range(3)]
+    cuff = OmronCuff(undated, HEM_7155T)
+    first = await visit(DRIVER, SimGattLink(cuff), terms=TERMS)
+    idle = await visit(DRIVER, SimGattLink(cuff), terms=again(first))
+    cuff.store(OmronRecord(None, 150, 90, 70))
+
+    second = await visit(DRIVER, SimGattLink(cuff), terms=again(idle))
+
+    assert systolics(first) == [120, 121, 122]
+    assert systolics(idle) == []
+    assert systolics(second) == [150]
+
+
+async def test_a_reading_without_a_date_waits_for_the_end_of_the_visit() -> None:
+    """Without the mark behind it, the next visit would tell it as another one."""
+    undated = [OmronRecord(None, 120, 80, 70), *records(2)]
+    cuff = OmronCuff([*undated, *records(5, user=2)], HEM_7155T)
+    link = SimGattLink(cuff, lost_after=170)
+
+    cut = await visit(DRIVER, link, terms=TERMS)
+    whole = await visit(DRIVER, SimGattLink(cuff), terms=TERMS)
+
+    assert isinstance(cut.error, LinkLost)
+    assert systolics(cut)[:2] == [100, 101]
+    assert 120 not in systolics(cut)
+    assert systolics(whole)[-1] == 120
+    assert whole.of(Checkpoint)
 
 
 async def test_a_memory_that_was_cleared_is_read_whole() -> None:
@@ -289,7 +330,7 @@ async def test_a_cuff_that_was_reset_takes_the_key_again() -> None:
 
     second = await visit(DRIVER, SimGattLink(reset), terms=again(first))
 
-    assert (second.error, len(systolics(second))) == (None, 4)
+    assert (second.error, systolics(second)) == (None, [103])
 
 
 async def test_a_known_cuff_is_opened_by_the_key_alone() -> None:

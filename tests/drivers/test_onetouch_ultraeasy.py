@@ -298,6 +298,23 @@ async def test_hi_and_lo_are_no_numbers(shown: Decimal, state: State) -> None:
     assert found.of(Observation) == [told(record, None, state)]
 
 
+@pytest.mark.parametrize(
+    ("number", "state"),
+    [(601, State.ABOVE_RANGE), (65533, State.ABOVE_RANGE), (19, State.BELOW_RANGE)],
+)
+async def test_a_number_that_the_meter_shows_as_hi_or_lo_is_none(
+    number: int, state: State
+) -> None:
+    """It shows 20 to 600 as numbers, as LifeScan's other meters do."""
+    record = UltraEasyRecord(START, Decimal(number))
+
+    found = await visit(DRIVER, SimSerialLink(UltraEasy([record])))
+
+    (seen,) = found.of(Observation)
+    value = Value(Quantity.GLUCOSE, Unit.MG_PER_DL, None, state)
+    assert seen == replace(told(record), values=(value,))
+
+
 @pytest.mark.parametrize("damaged", range(7))
 async def test_a_record_that_is_none_is_kept_and_the_walk_goes_on(
     damaged: int, monkeypatch: pytest.MonkeyPatch

@@ -331,6 +331,36 @@ async def test_a_new_test_of_a_known_minute_is_told_apart_from_its_twin() -> Non
     assert newer.context == (("position-at-this-time", "2"),)
 
 
+async def test_a_reading_without_a_date_is_told_at_one_visit_only() -> None:
+    """Nothing in it could tell that it is the one of the last visit."""
+
+    def undated(number: int) -> StripRecord:
+        return StripRecord(None, Quantity.GLUCOSE, number)
+
+    device = meter([undated(120 + at) for at in range(6)])
+    first = await of(device)
+    device.store(undated(250))
+    terms = Terms(mark=first.of(Checkpoint)[0].mark)
+    second = await of(device, terms)
+    third = await of(device, Terms(mark=second.of(Checkpoint)[0].mark))
+
+    told = [
+        [seen.values[0].number for seen in found.of(Observation)]
+        for found in (first, second, third)
+    ]
+    assert told == [[120, 121, 122, 123, 124, 125], [250], []]
+
+
+async def test_a_reading_without_a_date_waits_for_the_end_of_the_visit() -> None:
+    """Without the mark behind it, the next visit would tell it as another one."""
+    device = meter([*many(59), StripRecord(None, Quantity.GLUCOSE, 333)])
+
+    found = await visit(DRIVER, SimGattLink(device, lost_after=100))
+
+    assert isinstance(found.error, LinkLost)
+    assert 333 not in [seen.values[0].number for seen in found.of(Observation)]
+
+
 async def test_a_lost_link_leaves_what_was_looked_at_once_more() -> None:
     """A meter that falls asleep while it is read must not stay unread for ever."""
     device = meter(many(60))

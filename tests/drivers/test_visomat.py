@@ -10,6 +10,7 @@ from drivers.sdk import (
     Identity,
     NoReply,
     Observation,
+    State,
     Terms,
     Undecoded,
 )
@@ -118,6 +119,16 @@ async def test_an_odd_record_is_kept_and_hides_no_other() -> None:
     assert problem.source == "record of user 1"
     assert problem.payload == b"26031407300---------"
     assert [one.slot for one in found.of(Observation)] == [2]
+
+
+async def test_values_of_nothing_are_no_numbers() -> None:
+    """A measurement without a result must not be a pressure of 0."""
+    failed = VisomatRecord(MORNING, 0, 0, 0, flag=1)
+
+    found = await visit(DRIVER, SimSerialLink(Visomat([failed])))
+
+    (seen,) = found.of(Observation)
+    assert {value.state for value in seen.values} == {State.NO_VALUE}
 
 
 def test_the_simulated_cuff_speaks_as_the_document_says() -> None:

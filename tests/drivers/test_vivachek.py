@@ -101,6 +101,25 @@ async def test_no_glucose_is_no_number_and_no_ketone_is_one() -> None:
     assert ketone.values[0].number == Decimal("0.00")
 
 
+@pytest.mark.parametrize(
+    ("value", "kind", "state", "context"),
+    [
+        (600, bench.GLUCOSE, State.MEASURED, ()),
+        (601, bench.GLUCOSE, State.ABOVE_RANGE, (("raw-number", "601"),)),
+        (999, bench.GLUCOSE_CONTROL, State.ABOVE_RANGE, (("raw-number", "999"),)),
+        (800, bench.KETONE, State.MEASURED, ()),
+    ],
+)
+async def test_more_than_the_meter_measures_is_hi_and_no_number(
+    value: int, kind: int, state: State, context: tuple[tuple[str, str], ...]
+) -> None:
+    """By which number it tells HI is not known; a dose must not be made of it."""
+    found = await of(VivaChek([VivaChekRecord(TIME, value, kind)]))
+
+    (seen,) = found.of(Observation)
+    assert (seen.values[0].state, seen.context) == (state, context)
+
+
 async def test_two_tests_of_one_minute_are_two() -> None:
     """The meter has no seconds, and two drops may well give one number."""
     found = await of(VivaChek([VivaChekRecord(TIME, 104)] * 2))

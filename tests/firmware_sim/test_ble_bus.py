@@ -234,12 +234,13 @@ def test_a_bond_that_the_meter_lost_is_an_error_until_unpaired(tmp_path: Path) -
     """Nothing may hang; the way out is the one that BlueZ offers."""
 
     async def run() -> Found:
-        async with _World(tmp_path, _meter()) as world:
-            await world.visit("pair")
-            world.meter.forget_bonds()
-            return await world.visit("connect_stale")
+        async with bluez.radio(tmp_path, {METER: _meter()}, {METER: 2}) as bus:
+            await _visit(bus, "pair")
+            kept = await _visit(bus, "read_again")
+            return kept, *await _visit(bus, "connect_stale")
 
-    failure, lasted_s, again = asyncio.run(run())
+    kept, failure, lasted_s, again = asyncio.run(run())
+    assert kept == "2a00"
     assert failure[0] == "TimeoutError"
     assert lasted_s < 4.0
     assert again == ["2a00", 1]

@@ -88,6 +88,15 @@ def test_show_prints_the_same_as_json(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "device"), [("station", "contour"), ("faults", "WRAP-1")]
+)
+def test_a_scenario_that_comes_along_is_named_without_a_path(
+    name: str, device: str
+) -> None:
+    assert f"\n{device} " in _sim("show", name).stdout
+
+
 @pytest.mark.parametrize("command", ["show", "run"])
 def test_a_mistake_is_one_line_and_status_1(tmp_path: Path, command: str) -> None:
     (tmp_path / "ward.toml").write_text(_SERIAL_ONLY + "colour = 1\n")

@@ -10,7 +10,6 @@ from firmware_sim.bench import AttError, HangUp, Pairing, Security, Send
 from firmware_sim.devices.gatt_blood_pressure import (
     BloodPressureCuff,
     BloodPressureRecord,
-    CuffFaults,
 )
 from firmware_sim.fields import NOT_A_NUMBER
 
@@ -116,20 +115,6 @@ def test_disabling_stops_it() -> None:
     list(cuff.enabled(_MEASUREMENT, on=False))
 
     assert list(actions) == []
-
-
-def test_an_indication_can_come_twice() -> None:
-    cuff = _cuff(_record(120), _record(130), faults=CuffFaults(frozenset({1})))
-
-    assert _told(cuff) == [120, 120, 130, "hung up"]
-
-
-def test_a_link_that_drops_on_the_way_leaves_the_rest_for_later() -> None:
-    faults = CuffFaults(hang_up_after=frozenset({2}))
-    cuff = _cuff(*map(_record, (120, 130, 140)), faults=faults)
-
-    assert _told(cuff) == [120, 130, "hung up"]
-    assert _told(cuff) == [140, "hung up"]
 
 
 def test_nothing_else_that_is_enabled_makes_it_talk() -> None:

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from firmware_sim.bench import Action, AttError, HangUp, Pairing, Security, Send
-from firmware_sim.devices.gatt_glucose import GlucoseFaults, GlucoseMeter, GlucoseRecord
+from firmware_sim.bench import Action, AttError, Pairing, Security, Send
+from firmware_sim.devices.gatt_glucose import GlucoseMeter, GlucoseRecord
 
 
 def _sig(number: int) -> UUID:
@@ -376,40 +376,6 @@ def test_an_open_meter_asks_for_no_security_at_all() -> None:
     }
 
 
-def test_faults_hit_the_notifications_they_name_and_only_once() -> None:
-    """A second attempt gets what the first lost."""
-    faults = GlucoseFaults(lose=frozenset({2}), repeat=frozenset({3}))
-    meter = _meter(_five(), faults=faults)
-
-    assert _sequences(meter, "01 01") == [10, 12, 12, 13, 14]
-    assert _sequences(meter, "01 01") == [10, 11, 12, 13, 14]
-
-
-def test_the_link_drops_right_behind_the_notification_that_is_named() -> None:
-    meter = _meter(_five(), faults=GlucoseFaults(hang_up_after=frozenset({2})))
-    actions = list(meter.write(_POINT, b"\x01\x01"))
-
-    assert actions.index(next(a for a in actions if isinstance(a, HangUp))) == 2
-
-
-def test_a_context_is_a_notification_of_its_own_to_the_faults() -> None:
-    records = [_record(1, meal=1), _record(2, meal=2)]
-    meter = _meter(records, faults=GlucoseFaults(lose=frozenset({2})))
-
-    assert [uuid for uuid, _ in _ask(meter, "01 01")] == [
-        0x2A18,
-        0x2A18,
-        0x2A34,
-        0x2A52,
-    ]
-
-
-def test_a_meter_can_miscount_or_never_end() -> None:
-    """A station must not believe the one, nor wait forever for the other."""
-    assert _ask(_meter(_five(), faults=GlucoseFaults(miscount=2)), "04 01") == [
-        (0x2A52, "05 00 07 00")
-    ]
-    endless = _meter(_five(), faults=GlucoseFaults(never_ends=True))
-    assert [uuid for uuid, _ in _ask(endless, "01 01")] == [0x2A18] * 5
-    with pytest.raises(AttError):
-        endless.write(_POINT, b"\x01\x01")
+def test_a_meter_can_miscount() -> None:
+    """A station must not believe it."""
+    assert _ask(_meter(_five(), miscount=2), "04 01") == [(0x2A52, "05 00 07 00")]

@@ -10,9 +10,11 @@ import pytest
 
 from firmware_sim import scenario
 from firmware_sim.bench import Send
+from firmware_sim.conditions import Conditions
 from firmware_sim.devices.gatt_blood_pressure import BloodPressureCuff
 from firmware_sim.devices.gatt_glucose import GlucoseMeter
 from firmware_sim.devices.onetouch_ultraeasy import UltraEasy
+from firmware_sim.faults import Faults
 from firmware_sim.scenario import load
 from protocols.config import ConfigError
 
@@ -135,9 +137,11 @@ passkey = "000042"
 first_sequence = 65534
 time_offset_min = 90
 clock_offset_s = -7200
-lose = [1]
-repeat = [2]
+[device.faults]
+lost = [1]
+repeated = [2]
 hang_up_after = [3]
+late_s = 0.5
 """
     (meter,) = _load(tmp_path, _METER + more)
     local = datetime.now(UTC).astimezone().replace(tzinfo=None)
@@ -146,16 +150,18 @@ hang_up_after = [3]
     assert meter.bench.records[0].base_time.isoformat() == "1989-11-05T05:30:00"
     assert meter.truth[0]["device_time"] == "1989-11-05T07:00:00"
     assert meter.bench.passkey == 42
-    late = local - meter.config.clock()
+    late = local - meter.bench._clock()
     assert timedelta(0) <= late - timedelta(hours=2) < timedelta(seconds=10)
-    assert meter.bench._clock == meter.config.clock
-    assert meter.bench._faults == scenario.GlucoseFaults(
-        frozenset({1}), frozenset({2}), frozenset({3})
+    assert meter.bench._faults == Faults(
+        lost=frozenset({1}),
+        repeated=frozenset({2}),
+        hang_up_after=frozenset({3}),
+        late_s=0.5,
     )
 
 
 def test_a_cuff_tells_its_user_and_has_its_faults(tmp_path: Path) -> None:
-    more = "count = 1\nuser = 2\nrepeat = [1]\nhang_up_after = [9]\n"
+    more = "count = 1\nuser = 2\n[device.faults]\nrepeated = [1]\n"
     (cuff,) = _load(tmp_path, _CUFF + more)
     uuid = next(iter(cuff.bench.services.values()))[0].uuid
     sent = Send(
@@ -164,7 +170,6 @@ def test_a_cuff_tells_its_user_and_has_its_faults(tmp_path: Path) -> None:
 
     actions = list(cuff.bench.enabled(uuid, on=True))
     assert actions[:2] == [sent, sent]
-    assert cuff.bench._faults == scenario.CuffFaults(frozenset({1}), frozenset({9}))
 
 
 @pytest.mark.parametrize(
@@ -175,7 +180,9 @@ def test_a_cuff_tells_its_user_and_has_its_faults(tmp_path: Path) -> None:
         (_METER.replace('"C0:00', '"zz:00'), 5, "matching regex"),
         (_METER + 'passkey = "12345"\n', 8, "matching regex"),
         (_METER + "first_sequence = 65536\n", 8, "<= 65535"),
-        (_CUFF + _METER + "lose = [0]\n", 15, ">= 1"),
+        (_CUFF + _METER + "[device.faults]\nlost = [0]\n", 16, ">= 1"),
+        (_METER + "[device.faults]\nfire = [1]\n", 9, "unknown field `fire`"),
+        (_METER + "[device.conditions]\nbond_lost = 0\n", 9, ">= 1"),
         (_METER + _CUFF.replace("blood-pressure-cuff", "kettle"), 9, "'kettle'"),
         (_METER.replace('model = "glucose-meter"\n', ""), 1, "field `model`"),
         (_SERIAL + "count = 501\n", 8, "<= 500"),
@@ -205,6 +212,8 @@ def test_a_mistake_is_named_with_its_line(
             _CUFF.replace("bp_home_jhs", "smbg_uci").replace("jhs1", "uci-02"),
             "no value2",
         ),
+        (_METER + "[device.faults]\nnoisy = [1]\n", "noisy is one of a serial device"),
+        (_SERIAL + "[device.faults]\nrefused = [1]\n", "refused is one of a BLE"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(
@@ -255,6 +264,39 @@ def test_a_device_may_be_empty(tmp_path: Path) -> None:
     devices = _load(tmp_path, _METER + "count = 0\n" + _SERIAL + "count = 0\n")
 
     assert [device.truth for device in devices] == [[], []]
+
+
+def test_the_station_has_six_devices_with_a_month_each() -> None:
+    devices = load(Path("station"))
+
+    assert len(devices) == 6
+    assert all(len(device.truth) >= 60 for device in devices)
+    assert len({device.config.seed for device in devices}) == 5
+
+
+def test_each_fault_and_each_condition_occurs_once() -> None:
+    """A fault that is not there is shown to nobody, and tried by nobody."""
+    configs = [device.config for device in load(Path("faults"))]
+    asked = [
+        name
+        for config in configs
+        for told in (config.faults, config.conditions)
+        for name in told.__struct_fields__
+        if getattr(told, name) != getattr(type(told)(), name)
+    ]
+    every = [*Faults.__struct_fields__, *Conditions.__struct_fields__]
+
+    # A notification and an indication are lost in two ways.
+    assert sorted(asked) == sorted([*every, "lost"])
+
+
+def test_a_file_of_one_s_own_is_preferred(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("station").write_text(_METER + "count = 1\n")
+
+    assert len(load(Path("station"))) == 1
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -34,10 +34,18 @@ def test_pressures_are_told_without_25() -> None:
     )
 
 
+@pytest.mark.parametrize("content", [b"\x00" * 8, b"\xff" * 8])
+def test_a_place_that_was_never_written_is_no_pressure(content: bytes) -> None:
+    """Read as a record, it would be 25/25 mmHg, or 280/280."""
+    with pytest.raises(DecodeError) as caught:
+        decode_record(b"\xac" + content)
+    assert caught.value.fault == Fault.EMPTY_SLOT
+
+
 def test_the_largest_record_is_read() -> None:
     """A clock that is none is kept as it is."""
-    assert decode_record(b"\xac" + b"\xff" * 8) == Record(
-        280, 280, 255, DateTime(2255, 255, 255, 255, 255, 0)
+    assert decode_record(b"\xac" + b"\xff" * 7 + b"\xfe") == Record(
+        280, 280, 255, DateTime(2254, 255, 255, 255, 255, 0)
     )
 
 

@@ -148,6 +148,8 @@ def test_an_old_result_has_other_fields() -> None:
         (b">\\T|B|", (">", "T", "B"), True, False),
         (b"|A|E", ("A", "E"), False, True),
         (b"|C|", ("C",), False, False),
+        (b"||F", ("status-F",), False, False),
+        (b"A\\N||", ("flag-A", "flag-N"), False, False),
     ],
 )
 def test_an_old_result_has_flags_mark_and_status(

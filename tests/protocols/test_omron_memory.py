@@ -314,6 +314,52 @@ def test_each_clock_is_read_and_changed_as_the_notes_say(layout: ClockLayout) ->
     assert omron_memory.encode_clock(layout, before, time) == after
 
 
+@pytest.mark.parametrize(
+    ("layout", "window", "shown", "set_to_shown"),
+    [
+        (
+            ClockLayout.MIXED,  # HEM-7600T-E
+            "a0 c0 06 1a 12 0f 13 14 37 c8",
+            DateTime(2026, 6, 15, 18, 20, 19),
+            "a0 c0 06 1a 12 0f 13 14 00 c8",
+        ),
+        (
+            ClockLayout.MIXED,  # HEM-7322T-E
+            "08 c8 05 1a 10 0d 19 0e f0 33",
+            DateTime(2026, 5, 13, 16, 14, 25),
+            "08 c8 05 1a 10 0d 19 0e 00 33",
+        ),
+        (
+            ClockLayout.MIXED_8,  # HEM-6232T-E
+            "50 c0 00 03 00 00 00 00 05 1a 0a 0e 08 06 a7 58",
+            DateTime(2026, 5, 14, 10, 6, 8),
+            "50 c0 00 03 00 00 00 00 05 1a 0a 0e 08 06 00 58",
+        ),
+        (
+            ClockLayout.MIXED_8,
+            "50 c0 00 03 00 00 00 00 05 1a 08 0e 21 1d 79 86",
+            DateTime(2026, 5, 14, 8, 29, 33),
+            "50 c0 00 03 00 00 00 00 05 1a 08 0e 21 1d 00 86",
+        ),
+        (
+            ClockLayout.LINEAR_8,  # HEM-7382T1
+            "c6 54 00 00 00 00 00 00 1a 09 12 15 34 06 9e 00",
+            DateTime(2026, 9, 18, 21, 52, 6),
+            "c6 54 00 00 00 00 00 00 1a 09 12 15 34 06 9e 00",
+        ),
+    ],
+)
+def test_the_windows_of_real_cuffs_are_read(
+    layout: ClockLayout, window: str, shown: DateTime, set_to_shown: str
+) -> None:
+    """They were logged by eigger/hass-omron (its tests, issues 38 and 190)."""
+    real = bytes.fromhex(window)
+
+    assert omron_memory.decode_clock(layout, real) == shown
+    changed = omron_memory.encode_clock(layout, real, shown)
+    assert changed == bytes.fromhex(set_to_shown)
+
+
 @pytest.mark.parametrize("layout", ClockLayout)
 def test_a_window_of_another_size_is_no_clock(layout: ClockLayout) -> None:
     window = bytes.fromhex(WINDOWS[layout][0])

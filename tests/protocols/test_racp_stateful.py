@@ -5,8 +5,10 @@ next. The meter below reads and writes the control point's bytes by itself.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -56,6 +58,11 @@ class Meter:
         self.next_number = (self.next_number + 1) % _NUMBERS
         del self.stored[: -self.capacity]
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the next result replaces the oldest."""
+        return len(self.stored) == self.capacity
+
     def reset(self, next_number: int) -> None:
         """Forget all, and begin to count anew."""
         self.stored.clear()
@@ -87,11 +94,13 @@ class Trouble:
         lost: The notifications that do not come, by their number from 0.
         taken: The requests before which somebody measures, by their number from 0.
         dropped: The number of steps behind which the link is lost; None is never.
+        is_full: Somebody measures also where that replaces the oldest record.
     """
 
     lost: frozenset[int] = frozenset()
     taken: frozenset[int] = frozenset()
     dropped: int | None = None
+    is_full: bool = False
 
 
 class LinkLost(Exception):
@@ -106,8 +115,8 @@ class Visit:
         self.download = Download(mark, stamp)
         self.came: set[Record] = set()
 
-    def steps(self, trouble: Trouble) -> Iterator[None]:
-        """Hold the dialogue, a step for everything that comes.
+    def steps(self, trouble: Trouble) -> Iterator[bool]:
+        """Hold the dialogue; yield at everything that comes, true at a record.
 
         Raises:
             Incomplete: Not everything came.
@@ -117,7 +126,7 @@ class Visit:
         for request in range(_MOST_REQUESTS):
             if self.download.request is None:
                 return
-            if request in trouble.taken:
+            if request in trouble.taken and (trouble.is_full or not self.meter.is_full):
                 self.meter.take()
             records, answer = self.meter.ask(self.download.request.encode())
             for record in [*records, None]:
@@ -130,7 +139,7 @@ class Visit:
                     self.came.add(record)
                     self.download.record(record.number, record.result)
                 notifications += record is not None
-                yield
+                yield record is not None
         raise AssertionError("it never ends")
 
 
@@ -139,6 +148,7 @@ TROUBLE = st.builds(
     st.frozensets(st.integers(0, 40), max_size=12),
     st.frozensets(st.integers(0, 12), max_size=2),
     st.none() | st.integers(0, 40),
+    st.booleans(),
 )
 
 
@@ -185,32 +195,41 @@ class Life(RuleBasedStateMachine):
     @rule(trouble=TROUBLE)
     def visit(self, trouble: Trouble) -> None:
         """Read what is new; it may be in vain, and is never wrongly complete."""
-        visit = Visit(self.meter, self.mark, self.stamp)
+        before = set(self.meter.stored)
         try:
-            for _ in visit.steps(trouble):
-                self._keep(visit)
+            self._visit(trouble)
         except (Incomplete, LinkLost):
             return
-        self._keep(visit)
-        assert self.known >= set(self.meter.stored)
-        if self.meter.stored:
-            newest = self.meter.stored[-1]
-            assert (self.mark, self.stamp) == (newest.number, newest.result)
+        assert self.known >= before & set(self.meter.stored)
 
     @rule()
     @precondition(lambda self: self.meter.stored)
     def visit_undisturbed(self) -> None:
         """Read without trouble: everything is here, and nothing is asked in vain."""
-        visit = Visit(self.meter, self.mark, self.stamp)
-        for _ in visit.steps(Trouble()):
-            self._keep(visit)
+        self._visit(Trouble())
+        newest = self.meter.stored[-1]
         assert self.known >= set(self.meter.stored)
+        assert (self.mark, self.stamp) == (newest.number, newest.result)
 
-    def _keep(self, visit: Visit) -> None:
-        """Write down what a station has, as if its power failed now."""
-        self.known |= visit.came
-        self.mark, self.stamp = visit.download.mark, visit.download.mark_stamp
-        self.nothing_up_to_the_mark_is_missing()
+    def _visit(self, trouble: Trouble) -> None:
+        """Visit, and write the mark down where a driver does: at a record, at the end.
+
+        It is as if the power failed behind each of these moments.
+        """
+        visit = Visit(self.meter, self.mark, self.stamp)
+        try:
+            for is_record in visit.steps(trouble):
+                self.known |= visit.came
+                if is_record:
+                    self._write_down(visit.download)
+        finally:
+            self.known |= visit.came
+        self._write_down(visit.download)
+
+    def _write_down(self, download: Download) -> None:
+        if download.mark is not None:
+            self.mark, self.stamp = download.mark, download.mark_stamp
+            self.nothing_up_to_the_mark_is_missing()
 
     @invariant()
     def nothing_up_to_the_mark_is_missing(self) -> None:
@@ -224,3 +243,39 @@ Life.TestCase.settings = settings(
     max_examples=300, stateful_step_count=20, deadline=None
 )
 TestLife = Life.TestCase
+
+
+@pytest.mark.parametrize(
+    ("count", "lost", "taken"), [(2, {1}, 2), (3, {2, 4}, 3), (9, {2, 10}, 3)]
+)
+def test_a_record_that_made_room_does_not_stand_for_a_lost_one(
+    count: int, lost: set[int], taken: int
+) -> None:
+    """A test taken at a full meter, while it is read, must not hide a lost result."""
+    meter = Meter(capacity=count)
+    for _ in range(count):
+        meter.take()
+    before = set(meter.stored)
+    visit = Visit(meter, None, 0)
+
+    with suppress(Incomplete):
+        list(visit.steps(Trouble(frozenset(lost), frozenset({taken}), is_full=True)))
+        assert visit.came >= before & set(meter.stored)
+
+
+def test_the_mark_of_a_reset_meter_is_never_beyond_what_came() -> None:
+    """A mark written down in that moment would leave a result out for ever."""
+    meter = Meter(capacity=9, next_number=1)
+    meter.take()
+    first = Visit(meter, None, 0)
+    list(first.steps(Trouble()))
+    meter.reset(0)
+    for _ in range(3):
+        meter.take()
+    visit = Visit(meter, first.download.mark, first.download.mark_stamp)
+
+    for _ in visit.steps(Trouble()):
+        said = visit.download.mark, visit.download.mark_stamp
+        for place, record in enumerate(meter.stored):
+            if (record.number, record.result) == said:
+                assert visit.came >= set(meter.stored[: place + 1])
