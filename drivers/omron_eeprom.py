@@ -43,7 +43,7 @@ from drivers.sdk import (
     identify,
 )
 from protocols.gatt.blood_pressure_reading import pressures
-from protocols.observation import needs_arrival
+from protocols.observation import is_undated
 from protocols.vendor import omron_download, omron_eeprom, omron_memory, omron_models
 from protocols.vendor.omron_download import NotServed, Walk
 from protocols.vendor.omron_eeprom import NOTIFY, UNLOCK, WRITE, Channels, Frame, Type
@@ -148,7 +148,7 @@ def _model(link: GattLink, terms: Terms, identity: Identity) -> omron_models.Mod
 
 
 def _is_undated(event: Event) -> bool:
-    return isinstance(event, Observation) and needs_arrival(event)
+    return isinstance(event, Observation) and is_undated(event)
 
 
 def _shown(link: GattLink, model: omron_models.Model, window: bytes) -> DateTime | None:

@@ -43,7 +43,7 @@ from protocols.observation import (
     Quality,
     Reading,
     TimeMethod,
-    needs_arrival,
+    is_undated,
 )
 
 _log = logging.getLogger(__name__)
@@ -371,12 +371,15 @@ class Capture:
         return readings
 
     def _needs_arrival(self, seen: Observation) -> bool:
-        """Whether nothing tells it from the device's next reading."""
-        once = self._driver.once_only
-        unset = seen.device_time is None or seen.device_time.year < _UNSET_YEAR
-        # A clock that starts again at one moment may show it twice. A device that
-        # tells a reading only once does not mean the same one by it.
-        return needs_arrival(seen) or (once and unset and seen.sequence is None)
+        """Whether nothing tells it from the device's next reading.
+
+        A device that tells its memory again means the same one by the same words.
+        One that tells a reading only once does not; and a clock that starts again
+        at one moment may show that moment twice.
+        """
+        time = seen.device_time
+        unset = is_undated(seen) or (time is not None and time.year < _UNSET_YEAR)
+        return self._driver.once_only and unset and seen.sequence is None
 
     def _local_time(self) -> datetime:
         return self._now().replace(microsecond=0)

@@ -319,8 +319,8 @@ class Reading:
         quality: What the filters noticed.
         generation: Which filling of the device's memory it stems from; nobody
             counts it yet, so it is 0.
-        arrival: A number that the station drew for it, only where the device
-            gives nothing that could tell it from another; else None.
+        arrival: A number that the station drew for it, only where the device tells
+            a reading once, and nothing that could tell it from another; else None.
         person: Whose it is, an opaque name; nobody attributes yet, so it is None.
         evidence: Why it is theirs, as name and value.
 
@@ -358,8 +358,9 @@ class Key(NamedTuple):
         generation: Which filling of its memory.
         slot: Its user slot; -1 is none.
         kind: What was observed.
-        ordinal: The device's sequence number, 0 to 2^32 - 1; else its raw clock,
-            from 2^40 on; else what the station drew, from 2^62 on.
+        ordinal: The device's sequence number, 0 to 2^32 - 1; else what the station
+            drew, from 2^62 on; else its raw clock, from 2^40 on, and from 2^56 on
+            where that is no date.
         discriminator: 0 to 65535, from the raw values.
     """
 
@@ -371,11 +372,11 @@ class Key(NamedTuple):
     discriminator: int
 
 
-_ARRIVAL = 1 << 62
+_ARRIVAL, _UNDATED = 1 << 62, 1 << 56
 
 
-def needs_arrival(observation: Observation) -> bool:
-    """Whether the device gave nothing that tells this from its next reading."""
+def is_undated(observation: Observation) -> bool:
+    """Whether the device gave neither a number nor a whole date."""
     time = observation.device_time
     return observation.sequence is None and (time is None or bool(time.unknown_fields))
 
@@ -383,18 +384,18 @@ def needs_arrival(observation: Observation) -> bool:
 def key(reading: Reading) -> Key:
     """Return the reading's key.
 
-    Raises:
-        ValueError: It needs an arrival number and has none.
+    An undated one without an arrival number is the same as any other of these
+    values: a device that tells its memory again tells it again.
     """
     seen = reading.observation
     if seen.sequence is not None:
         ordinal = seen.sequence
     elif reading.arrival is not None:
         ordinal = _ARRIVAL + reading.arrival
-    elif seen.device_time is not None and not needs_arrival(seen):
-        ordinal = packed_time(seen.device_time)
     else:
-        raise ValueError("neither sequence number nor time: it needs an arrival number")
+        time = seen.device_time
+        ordinal = 0 if time is None else packed_time(time)
+        ordinal += _UNDATED * is_undated(seen)
     return Key(
         reading.device.id,
         reading.generation,

@@ -89,6 +89,11 @@ def check_rule(driver: Driver, trial: Trial, rule: Rule) -> Outcome:
             problems = runner.run(_run(rule, case))
     except NotApplicable as reason:
         return Outcome(rule, exempt=str(reason))
+    # Whatever a rule looks at, nothing undeclared is ever written on the way.
+    problems += [
+        f"it wrote {one}, which it does not declare" for one in case.undeclared
+    ]
+    problems += [f"it set the clock, without leave: {one}" for one in case.clock_writes]
     return Outcome(rule, tuple(dict.fromkeys(problems)))
 
 

@@ -19,8 +19,8 @@ from protocols.observation import (
     Unit,
     Value,
     fingerprint,
+    is_undated,
     key,
-    needs_arrival,
 )
 from protocols.units import canonical
 
@@ -126,7 +126,7 @@ class Reader:
 
 def named(one: Observation) -> object:
     """Return what the agent and the gateway know a reading by; None if by nothing."""
-    if needs_arrival(one):
+    if is_undated(one):
         return None
     reading = Reading(Device("device"), one, "driver", "1", captured_ms=0)
     return key(reading), fingerprint(reading)

@@ -27,7 +27,6 @@ from protocols.observation import (
     TimeMethod,
     Unit,
     Value,
-    needs_arrival,
 )
 from protocols.units import measures
 from protocols.uplink import columns, envelope
@@ -327,8 +326,6 @@ def _decode_group(
         ]
     except ValueError as error:
         raise _error("reading", f"cannot be: {error}", Fault.BAD_FIELD) from error
-    if any(needs_arrival(r.observation) and r.arrival is None for r in readings):
-        raise _error("arrival", "is missing, and nothing else tells the reading")
     return readings
 
 

@@ -1,5 +1,6 @@
 """The Microlife driver against the simulated cuff."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -70,6 +71,27 @@ async def test_a_captured_record_is_read_whole() -> None:
     assert isinstance(found.events[-1], Checkpoint)
 
 
+@pytest.mark.parametrize("which", [5, 6])
+async def test_a_packet_that_came_twice_makes_no_record(which: int) -> None:
+    """It shifts all behind it, and by one sum in 256 the answer looks right."""
+    for more in range(256):
+        records = [
+            MicrolifeRecord(120 + n, 70 + n, 60, TIME + timedelta(minutes=n))
+            for n in range(8)
+        ]
+        first = replace(
+            records[0], systolic=60 + more % 128, pulse=50 + more // 128 * 128
+        )
+        shown = [first, *records[1:]]
+        link = SimGattLink(cuff(*shown), repeat=[which])
+
+        found = await visit(DRIVER, link)
+
+        seen = [one for one in found.events if isinstance(one, Observation)]
+        told = [one.values[0].number for one in seen]
+        assert told == [Decimal(one.systolic) for one in shown]
+
+
 async def test_it_writes_nothing_that_changes_the_cuff() -> None:
     """The six bytes of a clock in the request for records are zeros."""
     device = cuff(CAPTURED)
@@ -78,7 +100,7 @@ async def test_it_writes_nothing_that_changes_the_cuff() -> None:
 
     assert [payload for _, payload in link.written] == [
         bytes.fromhex("4d ff 00 02 0c 5a"),
-        bytes.fromhex("4d ff 00 09 00 00 00 00 00 00 00 fd 52"),
+        *2 * [bytes.fromhex("4d ff 00 09 00 00 00 00 00 00 00 fd 52")],
         bytes.fromhex("4d ff 00 02 04 52"),
     ]
     assert device.set_to is None

@@ -244,6 +244,27 @@ def test_readings_without_any_time_are_kept_apart(station: Station) -> None:
     assert {r.quality for r in found} == {Quality.CLOCK_UNSET}
 
 
+@pytest.mark.parametrize("once", [False, True])
+def test_an_undated_record_that_is_told_again_is_the_same(
+    station: Station, once: bool
+) -> None:
+    """A memory that is read every quarter of an hour would fill the store with it."""
+    value = Value(Quantity.GLUCOSE, Unit.MG_PER_DL, Decimal(120))
+    undated = Observation(Kind.GLUCOSE, (value,), DateTime(0, 0, 0, 0, 0, 0))
+
+    async def session(_: object, __: Terms) -> AsyncGenerator[Event, None]:
+        yield Identity("Acme", "Meter", "SERIAL-42")
+        yield undated
+
+    driver = SerialDriver("scripted", "1", (), 9600, session=session, once_only=once)
+    station.health.devices[PEER] = DeviceHealth("scripted")
+    for _ in range(3):
+        capture = Capture(station, DEVICE, driver)
+        asyncio.run(capture.hear(partial(driver.visit, SimSerialLink(UltraEasy()))))
+
+    assert len(waiting(station)) == (3 if once else 1)
+
+
 def test_bytes_that_are_no_reading_are_kept(station: Station) -> None:
     device = cuff(120)
     device._tell = (

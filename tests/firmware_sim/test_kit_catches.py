@@ -62,7 +62,7 @@ def _told(driver: _Driver, change: _Change) -> Any:  # noqa: ANN401 - either dri
 
 def _clock_an_hour_ahead(event: Event) -> Iterator[Event]:
     if isinstance(event, DeviceClock):
-        event = DeviceClock(event.time.plus(60))
+        event = DeviceClock(event.time.plus(60) or event.time)
     yield event
 
 

@@ -82,19 +82,18 @@ def test_only_the_beginning_of_a_giant_is_kept() -> None:
     assert one.digest != other.digest
 
 
-def test_a_reading_that_nothing_tells_from_another_is_refused() -> None:
-    """It has no key, so it could be stored twice, or hide another."""
-    unknown = Reading(
+def test_a_reading_without_number_and_date_is_accepted() -> None:
+    """A device that tells its memory again tells it again, and it is the same one."""
+    undated = Reading(
         METER,
         Observation(Kind.GLUCOSE, (Value(Quantity.GLUCOSE, Unit.MG_PER_DL, None, 3),)),
         driver="d",
         driver_version="1",
         captured_ms=START_MS,
     )
-    good = replace(unknown, arrival=4)
 
-    assert "'arrival' is missing" in reason(message(1, unknown))
-    assert isinstance(open_message(came(message(1, good)), ""), Accepted)
+    for one in (undated, replace(undated, arrival=4)):
+        assert isinstance(open_message(came(message(1, one)), ""), Accepted)
 
 
 def test_times_that_no_calendar_knows_are_refused() -> None:

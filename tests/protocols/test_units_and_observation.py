@@ -22,8 +22,8 @@ from protocols.observation import (
     Unit,
     Value,
     fingerprint,
+    is_undated,
     key,
-    needs_arrival,
     packed_time,
 )
 from protocols.units import canonical
@@ -211,19 +211,17 @@ def test_without_a_number_the_raw_clock_tells_readings_apart() -> None:
         (None, DateTime(2026, 11, 31, 7, 0, 0), False),  # impossible, yet its own
     ],
 )
-def test_an_arrival_number_is_needed_where_nothing_tells_readings_apart(
+def test_an_arrival_number_tells_readings_apart_that_have_nothing_else(
     sequence: int | None, time: DateTime | None, *, needs: bool
 ) -> None:
-    """Two failed clocks must not make two readings one."""
+    """Two failed clocks must not make two readings one, nor one reading two."""
     seen = replace(SEEN, sequence=sequence, device_time=time)
 
-    assert needs_arrival(seen) is needs
+    assert is_undated(seen) is needs
     bare = replace(READING, observation=seen)
-    if needs:
-        with pytest.raises(ValueError, match="it needs an arrival number"):
-            key(bare)
-    else:
-        assert key(bare)
+    again = replace(bare, captured_ms=0)
+    assert key(bare) == key(again), "a memory that is told again is the same"
+    assert (1 << 56 <= key(bare).ordinal < 1 << 62) is needs
     one, two = (replace(bare, arrival=number) for number in (1, 2))
     assert (key(one) != key(two)) is (sequence is None)
 

@@ -32,7 +32,6 @@ from protocols.observation import (
     Value,
     fingerprint,
     key,
-    needs_arrival,
 )
 from protocols.units import measures
 from protocols.uplink import batch, envelope, receipt, status, topics
@@ -351,40 +350,28 @@ _OBSERVATIONS = st.builds(
     context=_PAIRS,
     raw=st.lists(st.binary(max_size=20), max_size=3).map(tuple),
 )
-_READINGS = (
-    st.builds(
-        Reading,
-        device=st.builds(Device, _TEXT.filter(bool), _TEXT, _TEXT, _TEXT, _TEXT),
-        observation=_OBSERVATIONS,
-        driver=_TEXT,
-        driver_version=_TEXT,
-        captured_ms=_MS,
-        utc_ms=st.none(),
-        time_bound_ms=st.none() | st.integers(0, 1 << 40),
-        link=st.sampled_from(LinkSecurity),
-        quality=st.integers(0, 15).map(Quality),
-        generation=st.integers(0, 0xFFFF),
-        arrival=st.none() | st.integers(0, (1 << 61) - 1),
-        person=st.none() | _TEXT.filter(bool),
-        evidence=_PAIRS,
-    )
-    .flatmap(
-        lambda reading: st.builds(
-            lambda utc_ms, method: (
-                replace(reading, utc_ms=utc_ms, time_method=method)
-                if method
-                else reading
-            ),
-            _MS,
-            st.sampled_from(TimeMethod),
-        )
-    )
-    .map(
-        lambda reading: (
-            replace(reading, arrival=reading.arrival or 0)
-            if needs_arrival(reading.observation)
-            else reading
-        )
+_READINGS = st.builds(
+    Reading,
+    device=st.builds(Device, _TEXT.filter(bool), _TEXT, _TEXT, _TEXT, _TEXT),
+    observation=_OBSERVATIONS,
+    driver=_TEXT,
+    driver_version=_TEXT,
+    captured_ms=_MS,
+    utc_ms=st.none(),
+    time_bound_ms=st.none() | st.integers(0, 1 << 40),
+    link=st.sampled_from(LinkSecurity),
+    quality=st.integers(0, 15).map(Quality),
+    generation=st.integers(0, 0xFFFF),
+    arrival=st.none() | st.integers(0, (1 << 61) - 1),
+    person=st.none() | _TEXT.filter(bool),
+    evidence=_PAIRS,
+).flatmap(
+    lambda reading: st.builds(
+        lambda utc_ms, method: (
+            replace(reading, utc_ms=utc_ms, time_method=method) if method else reading
+        ),
+        _MS,
+        st.sampled_from(TimeMethod),
     )
 )
 
