@@ -8,7 +8,7 @@ Source:   Bluetooth SIG, Weight Scale Service 1.0.1, Body Composition Service 1.
 Tested:   firmware_sim.devices.gatt_weight_scale; no hardware yet.
 """
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -21,6 +21,7 @@ from drivers.sdk import (
     Identity,
     Kind,
     Observation,
+    Packet,
     Quantity,
     State,
     Terms,
@@ -34,7 +35,6 @@ from protocols.gatt.time import DateTime
 
 _WEIGHT = weight_scale.WEIGHT_MEASUREMENT
 _COMPOSITION = body_composition.BODY_COMPOSITION_MEASUREMENT
-_ONE_OF_TWO = "packets", "one-of-two"
 
 
 async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
@@ -47,45 +47,52 @@ async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
         yield one
 
 
+def _recover(packets: Sequence[Packet], identity: Identity) -> Iterator[Event]:
+    pairs = _Pairs()
+    for packet in packets:
+        for event in DRIVER.decode(packet, identity):
+            yield from pairs.add(event)
+    yield from pairs.give_up()
+
+
 class _Pairs:
-    """Joins the two packets in which a composition comes to a link of small packets."""
+    """Joins the two packets in which a composition comes to a link of small packets.
+
+    One alone is kept, and is no reading: a scale whose link was lost between them
+    tells both again, and one weighing would be two.
+    """
 
     def __init__(self) -> None:
-        self._waiting: tuple[Event, bytes, Measurement] | None = None
+        self._waiting: tuple[Undecoded, Measurement] | None = None
 
     def add(self, event: Event) -> list[Event]:
         """Take what one packet said; return what is complete with it."""
-        if (part := _part(event)) is None:
+        if not isinstance(event, Undecoded) or (seen := _part(event)) is None:
             return [event]
-        payload, seen = part
         if self._waiting is None:
-            self._waiting = event, payload, seen
+            self._waiting = event, seen
             return []
-        before, first_payload, first = self._waiting
-        if payload == first_payload:
+        before, first = self._waiting
+        if event.payload == before.payload:
             return []  # repeated
         if (joined := body_composition.join(first, seen)) is None:
-            self._waiting = event, payload, seen
+            self._waiting = event, seen
             return [before]
         self._waiting = None
-        return [_of_composition(joined, (first_payload, payload))]
+        return [_of_composition(joined, (before.payload, event.payload))]
 
     def give_up(self) -> list[Event]:
-        """Return what the packet said whose other one never came."""
+        """Return the packet whose other one never came."""
         waiting, self._waiting = self._waiting, None
         return [] if waiting is None else [waiting[0]]
 
 
-def _part(event: Event) -> tuple[bytes, Measurement] | None:
-    """Return the packet that an event is of, if it is one of two."""
-    if isinstance(event, Observation) and _ONE_OF_TWO in event.context:
-        payload = event.raw[0]
-    elif isinstance(event, Undecoded) and event.source == str(_COMPOSITION):
-        payload = event.payload
-    else:
-        return None
-    with suppress(DecodeError):
-        return payload, body_composition.decode(payload)
+def _part(event: Undecoded) -> Measurement | None:
+    """Return what a packet says that is one of two."""
+    if event.source == str(_COMPOSITION):
+        with suppress(DecodeError):
+            seen = body_composition.decode(event.payload)
+            return seen if Flag.MULTIPLE_PACKETS in seen.flags else None
     return None
 
 
@@ -103,8 +110,8 @@ def _weight(payload: bytes, _identity: Identity) -> Iterator[Observation]:
 
 def _composition(payload: bytes, _identity: Identity) -> Iterator[Observation]:
     seen = body_composition.decode(payload)
-    if Flag.MULTIPLE_PACKETS in seen.flags and seen.time is None:
-        raise ValueError("one of two packets, and it does not say whose and of when")
+    if Flag.MULTIPLE_PACKETS in seen.flags:
+        raise ValueError("one of two packets, and the other one did not come")
     yield _of_composition(seen, (payload,))
 
 
@@ -127,9 +134,7 @@ def _of_composition(seen: Measurement, raw: tuple[bytes, ...]) -> Observation:
         (Quantity.BODY_WEIGHT, seen.weight, mass),
         (Quantity.BODY_HEIGHT, seen.height, length),
     )
-    parted = Flag.MULTIPLE_PACKETS in seen.flags and len(raw) == 1
-    context = (_ONE_OF_TWO,) if parted else ()
-    return _observation(values, seen.time, seen.user, raw, context)
+    return _observation(values, seen.time, seen.user, raw)
 
 
 def _observation(
@@ -137,14 +142,12 @@ def _observation(
     time: DateTime | None,
     user: int | None,
     raw: tuple[bytes, ...],
-    context: tuple[tuple[str, str], ...] = (),
 ) -> Observation:
     return Observation(
         kind=Kind.BODY_WEIGHT,
         values=tuple(values),
         device_time=time,
         slot=None if user == fields.UNKNOWN_USER else user,
-        context=context,
         raw=raw,
     )
 
@@ -176,5 +179,6 @@ DRIVER = GattDriver(
     observes=(Kind.BODY_WEIGHT,),
     on={_WEIGHT: _weight, _COMPOSITION: _composition},
     session=_session,
+    recover=_recover,
     once_only=True,
 )

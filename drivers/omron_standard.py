@@ -12,10 +12,12 @@ Tested:   firmware_sim.devices.omron_standard; no hardware yet.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
+from zlib import crc32
 
 from drivers.sdk import (
     Checkpoint,
@@ -57,7 +59,8 @@ _SILENCE_S = 10.0  # after which it has no more to send
 _MOST = 10_000  # packets in one visit
 _CLOCK_TOLERANCE = timedelta(minutes=10)  # newer ones refuse to be set by less
 _DATA_FIELD_IGNORED = 0x80  # it took the time, and not the rest
-_USER_BITS = 9  # of a mark
+_USER_BITS, _NUMBER_BITS = 9, 17  # of a mark
+_SET_YEAR = 2005  # clocks that nobody set start before it
 
 
 async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
@@ -70,30 +73,61 @@ async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
     cuff = _Cuff(link, identity)
     if (shown := await cuff.clock(terms)) is not None:
         yield DeviceClock(shown)
-    newest, user = _read_mark(terms.mark)
+    mark = _Mark.of(terms.mark or 0)
     if link.has(_USERS) and terms.key is not None:
-        user = await cuff.consent(terms.key, user)
-        yield Checkpoint(_mark(newest, user))
+        mark = replace(mark, user=await cuff.consent(terms.key, mark.user))
+        yield Checkpoint(mark.packed)
     await link.subscribe(measurement)
     if link.has(_RACP):
         await link.subscribe(_RACP)
-        async for event in cuff.download(newest):
+        async for event in cuff.download(mark):
             yield event
-        yield Checkpoint(_mark(cuff.newest, user))
+        yield Checkpoint(cuff.mark.packed)
     else:
         async for event in cuff.listen():
             yield event
 
 
-def _mark(newest: int | None, user: int | None) -> int:
-    """Return a mark of the newest record's number, and of our user in the cuff."""
-    first, second = (0 if part is None else part + 1 for part in (newest, user))
-    return first << _USER_BITS | second
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """What is known of a cuff from one visit to the next.
+
+    Attributes:
+        newest: The number of the newest record that came; None if none is known.
+        user: Our user in the cuff; None if we have none.
+        stamp: What tells that record from another of its number; 0 if nothing does.
+    """
+
+    newest: int | None = None
+    user: int | None = None
+    stamp: int = 0
+
+    @classmethod
+    def of(cls, packed: int) -> "_Mark":
+        """Read a checkpoint's mark."""
+        rest, user = divmod(packed, 1 << _USER_BITS)
+        stamp, newest = divmod(rest, 1 << _NUMBER_BITS)
+        return cls(newest - 1 if newest else None, user - 1 if user else None, stamp)
+
+    @property
+    def packed(self) -> int:
+        """A checkpoint's mark."""
+        newest = 0 if self.newest is None else self.newest + 1
+        user = 0 if self.user is None else self.user + 1
+        return (self.stamp << _NUMBER_BITS | newest) << _USER_BITS | user
 
 
-def _read_mark(mark: int | None) -> tuple[int | None, int | None]:
-    newest, user = divmod(mark or 0, 1 << _USER_BITS)
-    return newest - 1 if newest else None, user - 1 if user else None
+def _stamp(event: Event) -> int:
+    """Return what tells a record from another; 0 for one not to be told again.
+
+    Without a number, and without a time that is right, it would be a new reading
+    each time.
+    """
+    if not isinstance(event, Observation):
+        return crc32(event.payload) if isinstance(event, Undecoded) else 0
+    moment = None if event.device_time is None else event.device_time.moment
+    is_dated = moment is not None and moment.year >= _SET_YEAR
+    return crc32(b"".join(event.raw)) if is_dated or event.sequence is not None else 0
 
 
 class _Cuff:
@@ -104,14 +138,14 @@ class _Cuff:
         identity: Who the cuff is.
 
     Attributes:
-        newest: The number of the newest record that was downloaded, if known.
+        mark: How far it was downloaded.
     """
 
     def __init__(self, link: GattLink, identity: Identity) -> None:
-        self.newest: int | None = None
-        self._link, self._identity = link, identity
+        self.mark = _Mark()
+        self._link = link
         self._early: deque[Packet] = deque()  # came before the answer awaited then
-        self._parts = Parts()
+        self._records = _Records(identity)
         self._count = 0
 
     async def clock(self, terms: Terms) -> DateTime | None:
@@ -159,43 +193,47 @@ class _Cuff:
                     if 0 < self._count <= _MOST:
                         break
                     raise
-                for event in self._events(packet):
+                for event in self._records.add(packet):
                     yield event
-        for event in self._told(self._parts.give_up()):
+        for event in self._records.give_up():
             yield event
 
-    async def download(self, since: int | None) -> AsyncGenerator[Event, None]:
-        """Yield the records behind number ``since``; None is all."""
-        steps = omron_dialogue.download(since)
+    async def download(self, since: _Mark) -> AsyncGenerator[Event, None]:
+        """Yield the records behind a mark, and move `mark`.
+
+        The record at the mark is told again, for only by it an erased memory, that
+        counts from 1 again, is told from one that went on.
+        """
+        stamps: list[int] = []  # in order; many a cuff tells no numbers
+        numbered: dict[int, int] = {}
+
+        def note(event: Event) -> Event:
+            stamps.append(_stamp(event))
+            if isinstance(event, Observation) and event.sequence is not None:
+                numbered[event.sequence] = stamps[-1]
+            return event
+
+        def is_same() -> bool:
+            return since.stamp in stamps
+
+        steps = omron_dialogue.download(since.newest, is_same if since.stamp else None)
         try:
             request = next(steps)
             while True:
                 await self._link.write(_RACP, request)
                 came = 0
                 while (packet := await self._step()).uuid != _RACP:
-                    for event in self._events(packet):
+                    for event in self._records.add(packet):
                         came += 1
-                        yield event
-                for event in self._told(self._parts.give_up()):
-                    yield event
+                        yield note(event)
+                for event in self._records.give_up():
+                    yield note(event)
                 request = steps.send((packet.payload, came))
         except StopIteration as end:
-            self.newest = end.value
-
-    def _events(self, packet: Packet) -> list[Event]:
-        if packet.uuid != _OWN:
-            return DRIVER.decode(packet, self._identity)
-        try:
-            return list(self._told(self._parts.add(packet.payload)))
-        except DecodeError as error:
-            return [Undecoded(str(_OWN), packet.payload, str(error))]
-
-    def _told(self, records: list[Whole]) -> Iterator[Event]:
-        for seen, values in records:
-            try:
-                yield _observation(seen, values)
-            except ValueError as error:
-                yield from (Undecoded(str(_OWN), one, str(error)) for one in values)
+            newest = end.value
+        kept = since.stamp if newest == since.newest else 0
+        stamp = numbered.get(newest, stamps[-1] if stamps else kept)
+        self.mark = replace(since, newest=newest, stamp=stamp)
 
     async def _response(self, request: user_data.Request) -> user_data.Response:
         while True:
@@ -231,6 +269,42 @@ class _Cuff:
         self._count += 1
         if self._count > _MOST:
             raise NoReply("the cuff does not stop sending")
+
+
+class _Records:
+    """Makes readings of packets, two of which may be one record."""
+
+    def __init__(self, identity: Identity) -> None:
+        self._identity = identity
+        self._parts = Parts()
+
+    def add(self, packet: Packet) -> list[Event]:
+        """Take a packet; return what is complete with it."""
+        if packet.uuid != _OWN:
+            return DRIVER.decode(packet, self._identity)
+        try:
+            return list(_told(self._parts.add(packet.payload)))
+        except DecodeError as error:
+            return [Undecoded(str(_OWN), packet.payload, str(error))]
+
+    def give_up(self) -> list[Event]:
+        """Return the packet whose other one did not come."""
+        return list(_told(self._parts.give_up()))
+
+
+def _recover(packets: Sequence[Packet], identity: Identity) -> Iterator[Event]:
+    records = _Records(identity)
+    for packet in packets:
+        yield from records.add(packet)
+    yield from records.give_up()
+
+
+def _told(records: list[Whole]) -> Iterator[Event]:
+    for seen, values in records:
+        try:
+            yield _observation(seen, values)
+        except ValueError as error:
+            yield from (Undecoded(str(_OWN), one, str(error)) for one in values)
 
 
 def _standard(payload: bytes, _identity: Identity) -> Iterator[Observation]:
@@ -294,5 +368,6 @@ DRIVER = GattDriver(
     ),
     on={_STANDARD: _standard, _OWN: _own},
     session=_session,
+    recover=_recover,
     once_only=True,
 )

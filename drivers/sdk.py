@@ -9,7 +9,14 @@ it has not declared, and by default nothing that changes one.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping
+from collections.abc import (
+    AsyncGenerator,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -135,6 +142,9 @@ class GattDriver:
             the device, to observations.
         before: What to do before anything in ``on`` is subscribed to.
         session: Takes the link, and the terms of the visit.
+        recover: Makes events of packets, in the order in which they came, that an
+            earlier visit wrote down and did not come to capture. Give it where a
+            reading comes in several; else `on` is asked of each by itself.
         once_only: The device tells a reading only once, so the agent writes
             each payload down before anything else happens to it.
         pairs: The device is to be paired with; False for one that can't be.
@@ -152,6 +162,7 @@ class GattDriver:
     )
     before: Callable[[GattLink, Terms], AsyncGenerator[Event, None]] | None = None
     session: Callable[[GattLink, Terms], AsyncGenerator[Event, None]] | None = None
+    recover: Callable[[Sequence[Packet], Identity], Iterable[Event]] | None = None
     once_only: bool = False
     pairs: bool = True
 
@@ -180,6 +191,15 @@ class GattDriver:
             return list(self.on[packet.uuid](packet.payload, identity))
         except (DecodeError, ValueError) as error:
             return [Undecoded(str(packet.uuid), packet.payload, str(error))]
+
+    def recovered(self, packets: Sequence[Packet], identity: Identity) -> list[Event]:
+        """Return what packets tell together that were written down and not captured.
+
+        A packet that no event names by its bytes tells no reading.
+        """
+        if self.recover is not None:
+            return list(self.recover(packets, identity))
+        return [event for one in packets for event in self.decode(one, identity)]
 
     async def _listen(
         self, link: GattLink, terms: Terms
@@ -269,6 +289,10 @@ class SerialDriver:
             return list(self.on(frame, identity))
         except (DecodeError, ValueError) as error:
             return [Undecoded("serial", frame, str(error))]
+
+    def recovered(self, frames: Sequence[bytes], identity: Identity) -> list[Event]:
+        """Return what frames tell that were written down and not captured."""
+        return [event for one in frames for event in self.decode(one, identity)]
 
     async def _listen(
         self, link: SerialLink, terms: Terms

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from drivers import registry
 from drivers.sdk import GattDriver, SerialDriver
+from edge_agent.capture import Station
 from edge_agent.config import Config, Device
 from edge_agent.health import Health
 from edge_agent.kernels import jit
 from edge_agent.links.ble import open_radio
 from edge_agent.outbox import Outbox
 from edge_agent.uplink import Uplink
-from edge_agent.visits import Station, attend
+from edge_agent.visits import attend
 from protocols.config import ConfigError
 
 _log = logging.getLogger(__name__)

@@ -58,6 +58,7 @@ class Shown:
             seconds.
         slot: The user slot it was stored in; None where there are none.
         context: What else the device stored with it, as the driver names it.
+        status: What the device says of it, by the names of `Observation.status`.
     """
 
     kind: Kind
@@ -65,6 +66,7 @@ class Shown:
     time: datetime
     slot: int | None = None
     context: Mapping[str, str] = field(default_factory=dict)
+    status: tuple[str, ...] = ()
 
 
 class SimClock:
@@ -93,6 +95,8 @@ class Trial:
         make: Returns a device that has stored these measurements, oldest first,
             and tells the time by the clock. It is a fresh one, but always the
             same device: its serial number does not change.
+        another: Likewise, but a second device of the same kind, with another serial
+            number; None where a device tells none.
         take: Has somebody measure now: stores one measurement more.
         spans: For each kind of observation what it consists of; the numbers of
             a kind run from low to high together. Control solution stands here
@@ -100,6 +104,8 @@ class Trial:
         limits: The kinds of which the device can show HI and LO.
         slots: The user slots that the device keeps apart.
         contexts: What it can store with a measurement, one set after the other.
+        statuses: What it can say of a measurement, of any kind, one set after the
+            other.
         resolution_s: Of its time stamps, in s: 1, or 60; 0 where it sends none,
             or none that means anything.
         capacity: How many measurements it holds; None where that is not known.
@@ -121,6 +127,8 @@ class Trial:
     limits: frozenset[Kind] = frozenset()
     slots: tuple[int, ...] = ()
     contexts: tuple[Mapping[str, str], ...] = ({},)
+    statuses: tuple[tuple[str, ...], ...] = ((),)
+    another: Callable[[Sequence[Shown], SimClock], Any] | None = None
     resolution_s: int = 1
     capacity: int | None = None
     is_divided: bool = False

@@ -266,7 +266,10 @@ class Radio:
             try:
                 await client.connect()
             except TimeoutError as error:
-                raise LinkLost(f"no connection in {_CONNECT_S:g} s") from error
+                raise LinkLost(
+                    f"no connection in {_CONNECT_S:g} s; if the device lost its bond, "
+                    f"forget it here too: bluetoothctl remove {address}"
+                ) from error
             except (BleakError, DBusError, EOFError, OSError) as error:
                 hint = " (wrong passkey?)" if passkey else ""
                 raise LinkLost(f"can't connect: {error}{hint}") from error

@@ -47,6 +47,7 @@ _COMMAND = UUID("233bf001-5a34-1b6d-975c-000d5690abe4")
 _SEND_ALL, _HANG_UP = bytes.fromhex("0200e1"), bytes.fromhex("020103")
 
 _TIME, _PULSE_RATE, _STATUS = 2, 4, 16
+_STATUS_BITS = {"body_movement": 1 << 0, "irregular_pulse": 1 << 2}
 _FEATURES = 0x0005  # body movement, irregular pulse
 
 _READ_NOT_PERMITTED, _WRITE_NOT_PERMITTED, _INVALID_LENGTH = 0x02, 0x03, 0x0D
@@ -192,6 +193,7 @@ def _record(shown: Shown) -> CuffRecord:
         values[Quantity.DIASTOLIC],
         values[Quantity.MEAN_PRESSURE],
         values[Quantity.PULSE_RATE],
+        status=sum(_STATUS_BITS[name] for name in shown.status),
     )
 
 
@@ -218,5 +220,6 @@ TRIAL = Trial(
             Span(Quantity.PULSE_RATE, Unit.PER_MINUTE, Decimal(40), Decimal(199)),
         )
     },
+    statuses=((), *((name,) for name in _STATUS_BITS), tuple(_STATUS_BITS)),
     set_to=_set_to,
 )

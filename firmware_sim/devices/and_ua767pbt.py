@@ -116,6 +116,10 @@ def _make(shown: Sequence[Shown], clock: SimClock) -> Ua767Pbt:
     return Ua767Pbt([_record(one) for one in shown], clock=clock)
 
 
+def _another(shown: Sequence[Shown], clock: SimClock) -> Ua767Pbt:
+    return Ua767Pbt([_record(one) for one in shown], clock=clock, serial="5070300013")
+
+
 def _take(cuff: Ua767Pbt, shown: Shown) -> None:
     cuff.store(_record(shown))
 
@@ -123,6 +127,7 @@ def _take(cuff: Ua767Pbt, shown: Shown) -> None:
 TRIAL = Trial(
     make=_make,
     take=_take,
+    another=_another,
     spans={
         Kind.BLOOD_PRESSURE: (
             Span(Quantity.SYSTOLIC, Unit.MM_HG, Decimal(60), Decimal(279)),

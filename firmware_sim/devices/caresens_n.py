@@ -197,6 +197,12 @@ def _make(shown: Sequence[Shown], clock: SimClock) -> CareSensN:
     return CareSensN(map(_record, shown[-CAPACITY:]), clock=clock)
 
 
+def _another(shown: Sequence[Shown], clock: SimClock) -> CareSensN:
+    return CareSensN(
+        map(_record, shown[-CAPACITY:]), clock=clock, serial="SIM0000000002"
+    )
+
+
 def _take(meter: CareSensN, shown: Shown) -> None:
     meter.store(_record(shown))
 
@@ -209,6 +215,7 @@ _KETONES = Span(
 TRIAL = Trial(
     make=_make,
     take=_take,
+    another=_another,
     spans={
         Kind.GLUCOSE: (_GLUCOSE,),
         Kind.KETONE: (_KETONES,),

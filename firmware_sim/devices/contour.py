@@ -266,6 +266,10 @@ def _make(shown: Sequence[Shown], clock: SimClock) -> Contour:
     return Contour(map(_stored, shown[-CAPACITY:]), clock=clock)
 
 
+def _another(shown: Sequence[Shown], clock: SimClock) -> Contour:
+    return Contour(map(_stored, shown[-CAPACITY:]), clock=clock, serial="7150-SIM0002")
+
+
 def _take(meter: Contour, shown: Shown) -> None:
     meter.store(_stored(shown))
 
@@ -275,6 +279,7 @@ _SPAN = Span(Quantity.GLUCOSE, Unit.MG_PER_DL, Decimal(10), Decimal(600))
 TRIAL = Trial(
     make=_make,
     take=_take,
+    another=_another,
     spans={Kind.GLUCOSE: (_SPAN,), Kind.CONTROL_SOLUTION: (_SPAN,)},
     limits=frozenset({Kind.GLUCOSE, Kind.CONTROL_SOLUTION}),
     contexts=({}, {"meal": "preprandial"}, {"meal": "postprandial"}),

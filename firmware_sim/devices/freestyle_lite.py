@@ -37,6 +37,7 @@ _MONTHS = (
     *(b"Jan ", b"Feb ", b"Mar ", b"Apr ", b"May ", b"June"),
     *(b"July", b"Aug ", b"Sep ", b"Oct ", b"Nov ", b"Dec "),
 )
+_CONTROL, _CLOCK_LOST = 1, 2  # flags of a result
 _STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
 
 
@@ -122,15 +123,22 @@ def _date(moment: datetime) -> bytes:
 
 def _result(shown: Shown) -> LiteResult:
     number = shown.values[Quantity.GLUCOSE]
-    is_control = shown.kind == Kind.CONTROL_SOLUTION
+    flags = _CONTROL * (shown.kind == Kind.CONTROL_SOLUTION)
+    flags |= _CLOCK_LOST * ("time_fault" in shown.status)
     text = (
         f"{number.value:3}" if isinstance(number, Limit) else f"{int(number):03}"
     ).encode("ascii")
-    return LiteResult(shown.time, text, flags=int(is_control))
+    return LiteResult(shown.time, text, flags=flags)
 
 
 def _make(shown: Sequence[Shown], clock: SimClock) -> FreeStyleLite:
     return FreeStyleLite(map(_result, shown[-CAPACITY:]), clock=clock)
+
+
+def _another(shown: Sequence[Shown], clock: SimClock) -> FreeStyleLite:
+    return FreeStyleLite(
+        map(_result, shown[-CAPACITY:]), clock=clock, serial=b"DBMW173-S0002"
+    )
 
 
 def _take(meter: FreeStyleLite, shown: Shown) -> None:
@@ -142,8 +150,10 @@ _SPAN = Span(Quantity.GLUCOSE, Unit.MG_PER_DL, Decimal(20), Decimal(500))
 TRIAL = Trial(
     make=_make,
     take=_take,
+    another=_another,
     spans={Kind.GLUCOSE: (_SPAN,), Kind.CONTROL_SOLUTION: (_SPAN,)},
     limits=frozenset({Kind.GLUCOSE, Kind.CONTROL_SOLUTION}),
+    statuses=((), ("time_fault",), ()),
     resolution_s=60,
     capacity=CAPACITY,
 )

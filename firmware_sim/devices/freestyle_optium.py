@@ -46,6 +46,7 @@ _LONGEST = 40  # of a command, in bytes
 _SET = "$tim,%m,%d,%y,%H,%M"
 _EIGHTEENTHS = 18  # of a mmol/L
 _DONE = "CMD OK\r\n"
+_CONTROL, _CLOCK_LOST = 1, 2  # flags of a result
 
 _STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
 
@@ -184,12 +185,19 @@ def _result(shown: Shown) -> OptiumResult:
         text = f"{number.value:3}"
     else:
         text = f"{int(number * _EIGHTEENTHS if is_ketone else number):03}"
-    is_control = shown.kind == Kind.CONTROL_SOLUTION
-    return OptiumResult(shown.time, text, is_ketone, flags=int(is_control))
+    flags = _CONTROL * (shown.kind == Kind.CONTROL_SOLUTION)
+    flags |= _CLOCK_LOST * ("time_fault" in shown.status)
+    return OptiumResult(shown.time, text, is_ketone, flags=flags)
 
 
 def _make(shown: Sequence[Shown], clock: SimClock) -> FreeStyleOptium:
     return FreeStyleOptium(map(_result, shown[-CAPACITY:]), clock=clock)
+
+
+def _another(shown: Sequence[Shown], clock: SimClock) -> FreeStyleOptium:
+    return FreeStyleOptium(
+        map(_result, shown[-CAPACITY:]), clock=clock, serial="XXGS173-S0002"
+    )
 
 
 def _take(meter: FreeStyleOptium, shown: Shown) -> None:
@@ -205,12 +213,14 @@ _KETONE = Span(
 TRIAL = Trial(
     make=_make,
     take=_take,
+    another=_another,
     spans={
         Kind.GLUCOSE: (_GLUCOSE,),
         Kind.KETONE: (_KETONE,),
         Kind.CONTROL_SOLUTION: (_GLUCOSE,),
     },
     limits=frozenset({Kind.GLUCOSE, Kind.CONTROL_SOLUTION}),
+    statuses=((), ("time_fault",), ()),
     resolution_s=60,
     capacity=CAPACITY,
     set_to=lambda meter: meter.set_to,

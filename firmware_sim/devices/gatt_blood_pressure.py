@@ -36,6 +36,12 @@ from protocols.observation import Kind, Quantity, Unit
 _BLOOD_PRESSURE, _MEASUREMENT, _FEATURE = sig(0x1810), sig(0x2A35), sig(0x2A49)
 
 _KPA, _TIME, _PULSE_RATE, _USER, _STATUS = 1, 2, 4, 8, 16
+_STATUS_BITS = {
+    "body_movement": 1 << 0,
+    "cuff_too_loose": 1 << 1,
+    "irregular_pulse": 1 << 2,
+    "improper_position": 1 << 5,
+}
 _FEATURES = 0x0027  # body movement, cuff fit, irregular pulse, position
 
 _READ_NOT_PERMITTED, _WRITE_NOT_PERMITTED = 0x02, 0x03  # ATT 1.0 §3.4.1.1
@@ -179,7 +185,7 @@ def _record(shown: Shown) -> BloodPressureRecord:
         pulse_rate=values[Quantity.PULSE_RATE],
         time=shown.time,
         user=shown.slot,
-        status=0,
+        status=sum(_STATUS_BITS[name] for name in shown.status),
     )
 
 
@@ -203,4 +209,10 @@ TRIAL = Trial(
         )
     },
     slots=(1, 2),
+    statuses=(
+        (),
+        *((name,) for name in _STATUS_BITS),
+        ("body_movement", "irregular_pulse"),
+        tuple(_STATUS_BITS),
+    ),
 )

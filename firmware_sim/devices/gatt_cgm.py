@@ -292,6 +292,7 @@ def _record(shown: Shown, start: datetime) -> CgmRecord:
         minutes=(shown.time - start) // timedelta(minutes=1),
         mg_per_dl=_number(value),
         trend=_number(trend),
+        status=_BATTERY_LOW if "battery_low" in shown.status else None,
         warning=warnings[value] if isinstance(value, Limit) else None,
     )
 
@@ -337,6 +338,7 @@ TRIAL = Trial(
     },
     limits=frozenset({Kind.INTERSTITIAL_GLUCOSE}),
     contexts=({"location": "subcutaneous_tissue", "sample": "interstitial_fluid"},),
+    statuses=((), ("battery_low",), ()),
     resolution_s=60,
     capacity=_CAPACITY,
     conditions={"low_battery": _run_low},

@@ -43,6 +43,7 @@ _CONTROL_POINT, _CURRENT_TIME = sig(0x2A52), sig(0x2A2B)
 _OFFSET, _CONCENTRATION, _MOL_PER_L, _STATUS, _CONTEXT_FOLLOWS = 1, 2, 4, 8, 16
 _MEAL = 2
 _BATTERY_LOW = 1  # Sensor Status Annunciation
+_STATUS_BITS = {"battery_low": _BATTERY_LOW, "time_fault": 1 << 11}
 _ALL_FEATURES = 0x03FF  # everything but multiple bonds
 
 # ATT 1.0 §3.4.1.1, Glucose Service 1.0.1 §1.6
@@ -265,6 +266,7 @@ def _record(sequence: int, shown: Shown) -> GlucoseRecord:
         _BEYOND[number] if isinstance(number, Limit) else number,
         offset_min=_OFFSET_MIN,
         sample_type=10 if is_control else 8,
+        status=sum(_STATUS_BITS[name] for name in shown.status),
         meal=None if meal is None else _MEALS.index(meal) + 1,
     )
 
@@ -304,6 +306,7 @@ TRIAL = Trial(
     spans={Kind.GLUCOSE: (_SPAN,), Kind.CONTROL_SOLUTION: (_SPAN,)},
     limits=frozenset({Kind.GLUCOSE, Kind.CONTROL_SOLUTION}),
     contexts=({}, *({"meal": meal} for meal in _MEALS)),
+    statuses=((), *((name,) for name in _STATUS_BITS), tuple(_STATUS_BITS), ()),
     conditions={"sequence_wrap": _wrap, "low_battery": _run_low},
     exempt={
         "kinds-declared": "only i-SENS meters tell ketone; that is tried on "

@@ -13,7 +13,7 @@ somebody has it enabled; nobody here puts a finger in.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -43,6 +43,12 @@ _SPOT_CHECK, _CONTINUOUS, _FEATURES = sig(0x2A5E), sig(0x2A5F), sig(0x2A60)
 _TIME, _MEASURED, _DEVICE, _AMPLITUDE, _NO_CLOCK = 1, 2, 4, 8, 16
 _STORES, _STAMPS = 0x04, 0x08
 _QUALIFIED = 0x0100
+_MEASURED_BITS = {
+    "early_estimate": 1 << 6,
+    "fully_qualified": _QUALIFIED,
+    "questionable": 1 << 14,
+}
+_DEVICE_BITS = {"poor_signal": 1 << 4, "low_perfusion": 1 << 5}
 _ALL = 1  # the only operator that the service asks for
 _CAPACITY = 100
 
@@ -257,8 +263,15 @@ def _record(shown: Shown) -> SpotCheckRecord:
         spo2=values[Quantity.OXYGEN_SATURATION],
         pulse_rate=values[Quantity.PULSE_RATE],
         time=shown.time,
+        measured=_bits(shown, _MEASURED_BITS),
+        device=_bits(shown, _DEVICE_BITS),
         amplitude=None if amplitude is None else Decimal(amplitude),
     )
+
+
+def _bits(shown: Shown, known: Mapping[str, int]) -> int | None:
+    """Return a field of what was said; None, which leaves it out, if nothing was."""
+    return sum(bit for name, bit in known.items() if name in shown.status) or None
 
 
 def _make(shown: Sequence[Shown], _clock: SimClock) -> PulseOximeter:
@@ -283,6 +296,13 @@ TRIAL = Trial(
         )
     },
     contexts=({}, {"pulse-amplitude-percent": "8.7"}),
+    statuses=(
+        ("fully_qualified",),
+        (),
+        ("early_estimate",),
+        ("fully_qualified", "low_perfusion"),
+        ("poor_signal", "questionable"),
+    ),
     capacity=_CAPACITY,
 )
 NO_MEMORY_TRIAL = replace(

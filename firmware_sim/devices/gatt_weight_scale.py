@@ -279,6 +279,10 @@ def _make_composer(shown: Sequence[Shown], _clock: SimClock) -> WeightScale:
     return WeightScale([_composition(one) for one in shown], mtu=64)
 
 
+def _make_small(shown: Sequence[Shown], _clock: SimClock) -> WeightScale:
+    return WeightScale([_composition(one) for one in shown])
+
+
 def _take_composition(scale: WeightScale, shown: Shown) -> None:
     scale.store(_composition(shown))
 
@@ -333,3 +337,5 @@ COMPOSITION_TRIAL = replace(
         )
     },
 )
+# By packets so small that each composition comes in two.
+TWO_PACKETS_TRIAL = replace(COMPOSITION_TRIAL, make=_make_small)

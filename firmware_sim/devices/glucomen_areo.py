@@ -168,6 +168,10 @@ def _make(shown: Sequence[Shown], _: Callable[[], datetime] | SimClock) -> Areo:
     return Areo(map(_stored, shown))
 
 
+def _another(shown: Sequence[Shown], _: Callable[[], datetime] | SimClock) -> Areo:
+    return Areo(map(_stored, shown), serial="SIM00002")
+
+
 def _take(meter: Areo, shown: Shown) -> None:
     meter.store(_stored(shown))
 
@@ -175,6 +179,7 @@ def _take(meter: Areo, shown: Shown) -> None:
 TRIAL = Trial(
     make=_make,
     take=_take,
+    another=_another,
     spans={
         Kind.GLUCOSE: (
             Span(Quantity.GLUCOSE, Unit.MG_PER_DL, Decimal(20), Decimal(600)),

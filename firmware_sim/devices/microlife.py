@@ -54,6 +54,11 @@ _SERVICE, _NOTIFIES, _TAKES = sig(0xFFF0), sig(0xFFF1), sig(0xFFF2)
 _PACKET = 20  # bytes
 _READ_NOT_PERMITTED, _WRITE_NOT_PERMITTED = 0x02, 0x03
 _FITTED = 0x80
+_FLAGS = {
+    "cuff_too_loose": _FITTED,
+    "irregular_pulse": 0x40,
+    "atrial_fibrillation": 0x20,
+}
 _DONE, _UNKNOWN, _NOTHING = b"\x81", b"\x91", b"\x92"
 _UNSET = bytes([17, 0, 0, 0, 0])
 
@@ -237,8 +242,10 @@ def _clock(time: datetime) -> bytes:
 def _record(shown: Shown) -> MicrolifeRecord:
     order = (Quantity.SYSTOLIC, Quantity.DIASTOLIC, Quantity.PULSE_RATE)
     systolic, diastolic, pulse = (int(str(shown.values[one])) for one in order)
-    series = _FITTED | int(shown.context.get("mam-mode", "0")) << 3
-    return MicrolifeRecord(systolic, diastolic, pulse, shown.time, series)
+    flags = int(shown.context.get("mam-mode", "0")) << 3
+    flags |= sum(_FLAGS[name] for name in shown.status)
+    # The bit says that it fitted, and the status that it did not.
+    return MicrolifeRecord(systolic, diastolic, pulse, shown.time, flags ^ _FITTED)
 
 
 def _make(shown: Sequence[Shown], clock: SimClock) -> MicrolifeCuff:
@@ -265,6 +272,7 @@ TRIAL = Trial(
     },
     slots=(1,),
     contexts=({}, {"mam-mode": "3"}),
+    statuses=((), *((name,) for name in _FLAGS), tuple(_FLAGS)),
     resolution_s=60,
     capacity=CAPACITY,
     set_to=_set_to,

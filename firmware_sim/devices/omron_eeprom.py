@@ -277,6 +277,8 @@ def _record(shown: Shown) -> OmronRecord:
         values[Quantity.DIASTOLIC],
         values[Quantity.PULSE_RATE],
         user=shown.slot or 1,
+        irregular="irregular_pulse" in shown.status,
+        moved="body_movement" in shown.status,
     )
 
 
@@ -303,6 +305,13 @@ TRIAL = Trial(
         )
     },
     slots=(1, 2),
+    statuses=(
+        (),
+        ("irregular_pulse",),
+        ("body_movement",),
+        ("body_movement", "irregular_pulse"),
+        (),
+    ),
     capacity=120,
     is_divided=True,
     set_to=_set_to,

@@ -88,6 +88,7 @@ def _record(shown: Shown) -> Hbp9030Record:
         values[Quantity.DIASTOLIC],
         values[Quantity.PULSE_RATE],
         person="00000000000000000815",
+        movements=int(shown.context.get("movements", "0")),
     )
 
 
@@ -109,6 +110,9 @@ TRIAL = Trial(
             Span(Quantity.PULSE_RATE, Unit.PER_MINUTE, Decimal(40), Decimal(180)),
         )
     },
+    # The status is the driver's word for a count that is not 0: both go together.
+    contexts=({}, {"movements": "1"}, {"movements": "9"}),
+    statuses=((), ("body_movement",), ("body_movement",)),
     resolution_s=60,
     exempt={
         "line-damage": "a line has no start: with noise before it, it is longer than "

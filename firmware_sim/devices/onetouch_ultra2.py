@@ -188,6 +188,10 @@ def _make(shown: Sequence[Shown], clock: SimClock) -> Ultra2:
     return Ultra2(map(_record, shown[-CAPACITY:]), clock=clock)
 
 
+def _another(shown: Sequence[Shown], clock: SimClock) -> Ultra2:
+    return Ultra2(map(_record, shown[-CAPACITY:]), clock=clock, serial="SIM00002Y")
+
+
 def _take(meter: Ultra2, shown: Shown) -> None:
     meter.store(_record(shown))
 
@@ -197,6 +201,7 @@ _SPAN = Span(Quantity.GLUCOSE, Unit.MG_PER_DL, Decimal(20), Decimal(600))
 TRIAL = Trial(
     make=_make,
     take=_take,
+    another=_another,
     spans={Kind.GLUCOSE: (_SPAN,), Kind.CONTROL_SOLUTION: (_SPAN,)},
     limits=frozenset({Kind.GLUCOSE, Kind.CONTROL_SOLUTION}),
     contexts=(

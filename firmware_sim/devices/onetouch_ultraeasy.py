@@ -203,6 +203,10 @@ def _make(shown: Sequence[Shown], clock: SimClock) -> UltraEasy:
     return UltraEasy([_record(one) for one in shown], clock=clock)
 
 
+def _another(shown: Sequence[Shown], clock: SimClock) -> UltraEasy:
+    return UltraEasy([_record(one) for one in shown], clock=clock, serial="SIM000002")
+
+
 def _take(meter: UltraEasy, shown: Shown) -> None:
     meter.store(_record(shown))
 
@@ -212,6 +216,7 @@ _SHOWN = {Limit.HIGH: float("inf"), Limit.LOW: float("-inf")}
 TRIAL = Trial(
     make=_make,
     take=_take,
+    another=_another,
     spans={
         Kind.GLUCOSE: (
             Span(Quantity.GLUCOSE, Unit.MG_PER_DL, Decimal(20), Decimal(600)),

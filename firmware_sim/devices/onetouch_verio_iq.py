@@ -192,6 +192,10 @@ def _make(shown: Sequence[Shown], clock: SimClock) -> VerioIq:
     return VerioIq(map(_record, shown[-CAPACITY:]), clock=clock)
 
 
+def _another(shown: Sequence[Shown], clock: SimClock) -> VerioIq:
+    return VerioIq(map(_record, shown[-CAPACITY:]), clock=clock, serial="SIMIQ0002")
+
+
 def _take(meter: VerioIq, shown: Shown) -> None:
     meter.store(_record(shown))
 
@@ -201,6 +205,7 @@ _SPAN = Span(Quantity.GLUCOSE, Unit.MG_PER_DL, Decimal(20), Decimal(600))
 TRIAL = Trial(
     make=_make,
     take=_take,
+    another=_another,
     spans={Kind.GLUCOSE: (_SPAN,), Kind.CONTROL_SOLUTION: (_SPAN,)},
     limits=frozenset({Kind.GLUCOSE, Kind.CONTROL_SOLUTION}),
     contexts=({}, {"meal": "preprandial"}, {"meal": "postprandial"}),

@@ -271,7 +271,14 @@ def _record_of(shown: Shown) -> Record:
             )
         )
         return PressureRecord(
-            shown.time, systolic or 0, diastolic or 0, pulse or 0, mean, user=user
+            shown.time,
+            systolic or 0,
+            diastolic or 0,
+            pulse or 0,
+            mean,
+            irregular="irregular_pulse" in shown.status,
+            average="average" in shown.status,
+            user=user,
         )
     ((quantity, number),) = values.items()
     mark = _MARKS.get(shown.context.get("meal", ""), 0)
@@ -364,3 +371,15 @@ METER_TRIAL = replace(
     contexts=({}, {"meal": "preprandial"}, {"meal": "postprandial"}),
 )
 """A meter without a cuff and without users, which is not read whole each time."""
+CUFF_TRIAL = replace(
+    TRIAL,
+    spans={Kind.BLOOD_PRESSURE: TRIAL.spans[Kind.BLOOD_PRESSURE]},
+    statuses=(
+        (),
+        ("irregular_pulse",),
+        ("average",),
+        ("irregular_pulse", "average"),
+        (),
+    ),
+)
+"""Its cuff alone: of what else it measures it says nothing beside the value."""

@@ -166,7 +166,8 @@ class UrionCuff:
 def _record(shown: Shown) -> UrionRecord:
     order = (Quantity.SYSTOLIC, Quantity.DIASTOLIC, Quantity.PULSE_RATE)
     systolic, diastolic, pulse = (int(str(shown.values[one])) for one in order)
-    return UrionRecord(systolic, diastolic, pulse, shown.time)
+    irregular = "irregular_pulse" in shown.status
+    return UrionRecord(systolic, diastolic, pulse, shown.time, irregular)
 
 
 def _make(shown: Sequence[Shown], clock: SimClock) -> UrionCuff:
@@ -191,6 +192,7 @@ TRIAL = Trial(
             Span(Quantity.PULSE_RATE, Unit.PER_MINUTE, Decimal(40), Decimal(199)),
         )
     },
+    statuses=((), ("irregular_pulse",), ()),
     resolution_s=60,
     set_to=_set_to,
     needs_clock=True,

@@ -139,5 +139,6 @@ TRIAL = Trial(
             Span(Quantity.PULSE_RATE, Unit.PER_MINUTE, Decimal(40), Decimal(199)),
         )
     },
+    statuses=(("time_fault",),),  # no time of it is a true one
     resolution_s=0,
 )

@@ -159,6 +159,50 @@ class Refusing(_Around):
             raise self._error
 
 
+class Swapped(_Around):
+    """Is taken off the cable while it speaks, and another device put in its place.
+
+    Args:
+        bench: The device.
+        other: The one that stands there instead.
+        whole: How many answers the first one gives.
+        parted: Whether it has begun the next one.
+    """
+
+    def __init__(
+        self,
+        bench: Any,  # noqa: ANN401 - any bench
+        other: Any,  # noqa: ANN401 - any bench
+        whole: int,
+        *,
+        parted: bool,
+    ) -> None:
+        super().__init__(bench)
+        self._other, self._left, self._parted = other, whole, parted
+        self._is_there = False
+
+    def plugged(self) -> list[bytes | Wait]:
+        """Say what the one says that is there."""
+        return self._say(self._bench.plugged())
+
+    def feed(self, data: bytes) -> list[bytes | Wait]:
+        """Have the one hear it that is there."""
+        if self._is_there:
+            return list(self._other.feed(data))
+        return self._say(self._bench.feed(data))
+
+    def _say(self, answers: Iterable[bytes | Wait]) -> list[bytes | Wait]:
+        found = list(answers)
+        said, lost = found[: self._left], found[self._left :]
+        self._left -= len(said)
+        if self._left or (self._parted and not lost):
+            return said
+        if self._parted and isinstance(begun := lost[0], bytes):
+            said.append(begun[: len(begun) // 2])
+        self._is_there = True
+        return [*said, *self._other.plugged()]
+
+
 class Counted(_Around):
     """Counts what a serial device sends.
 

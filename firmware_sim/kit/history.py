@@ -71,7 +71,7 @@ def _told(
     until: datetime = NOW,
 ) -> list[Shown]:
     slots = cycle(trial.slots or (None,))
-    contexts = cycle(trial.contexts)
+    contexts, statuses = cycle(trial.contexts), cycle(trial.statuses)
     start = until - apart * len(values) - timedelta(hours=1)
     told = []
     for at, (kind, row) in enumerate(values):
@@ -80,7 +80,7 @@ def _told(
             time = time.replace(second=0)
         is_control = kind == Kind.CONTROL_SOLUTION
         context = {} if is_control else next(contexts)
-        told.append(Shown(kind, row, time, next(slots), context))
+        told.append(Shown(kind, row, time, next(slots), context, next(statuses)))
     return told
 
 

@@ -6,7 +6,7 @@ from drivers.sdk import Undecoded
 from firmware_sim.kit.history import Fact, lists
 from firmware_sim.kit.visits import Case, Visit
 from firmware_sim.link import Damage, whole
-from firmware_sim.trial import Shown
+from firmware_sim.trial import Limit, Shown
 
 _POSITIONS = 24  # places at which a link is cut
 
@@ -58,6 +58,22 @@ def misplaced(case: Case, visit: Visit, shown: list[Shown]) -> list[str]:
         if said != one.context:
             text = f"{lists([fact])} was shown with {dict(one.context)}"
             problems.append(f"{text}, told with {said}")
+    return problems
+
+
+def misjudged(case: Case, visit: Visit, shown: list[Shown]) -> list[str]:
+    """Return what readings came with another status than the device gave them."""
+    problems = []
+    for one in shown:
+        (fact,) = case.reader.truth([one])
+        # HI and LO may be bits of the status, too.
+        may_say_more = any(isinstance(number, Limit) for number in one.values.values())
+        for seen in visit.seen:
+            said, given = Counter(seen.status), Counter(one.status)
+            is_right = given <= said if may_say_more else given == said
+            if not is_right and fact in case.reader.told([seen]):
+                text = f"{lists([fact])} was shown with the status {one.status}"
+                problems.append(f"{text}, told with {seen.status}")
     return problems
 
 

@@ -1,15 +1,24 @@
 """Rules of the line: bytes that are lost, doubled, late or wrong, and bad devices."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from random import Random
 
 import msgspec
 
-from drivers.sdk import Undecoded
+from drivers.sdk import Identity, Observation, Undecoded
 from firmware_sim.bench import AttError
 from firmware_sim.faults import Faults, faulty
-from firmware_sim.kit.bad_devices import Counted, Endless, Junk, Mute, Refusing
-from firmware_sim.kit.history import lists
+from firmware_sim.kit.bad_devices import (
+    Counted,
+    Endless,
+    Junk,
+    Mute,
+    Refusing,
+    Swapped,
+)
+from firmware_sim.kit.history import Fact, lists
 from firmware_sim.kit.judging import (
     NotApplicable,
     broken,
@@ -21,11 +30,12 @@ from firmware_sim.kit.judging import (
     spread,
     until_quiet,
 )
-from firmware_sim.kit.visits import Case
+from firmware_sim.kit.visits import Case, Visit
 from firmware_sim.link import Damage, bytewise, lossy, noisy, twice, whole
 
 _SILENT_S = 120.0
 _LASTING = 2  # of the seeds 0 to 2: rubbish that a device says each time
+_BEHIND = timedelta(days=1, minutes=1)  # the second device's readings
 _VISITS = 8  # in which a bad line must have let everything through
 
 
@@ -93,6 +103,52 @@ async def cuts(case: Case) -> list[str]:
             more += silent(case, found, case.shown)
             problems += [f"cut after {at}: {one}" for one in more]
     return problems
+
+
+async def swaps(case: Case) -> list[str]:
+    """No reading is told of a device that was on the cable before."""
+    if not case.is_serial:
+        raise NotApplicable("a BLE link is to one device")
+    if case.trial.another is None:
+        identity = (await case.visit(case.device())).identity
+        if identity is not None and identity.serial:
+            return ["it tells a serial number, and its trial makes no second device"]
+        raise NotApplicable("the device tells no serial number")
+    # As many of the same values: they differ in nothing but their times.
+    others = [replace(one, time=one.time + _BEHIND) for one in case.shown]
+    truth: dict[str, set[Fact]] = {}
+    for shown, is_other in ((case.shown, False), (others, True)):
+        device = case.device(shown)
+        visit = await case.visit(case.another(shown) if is_other else device)
+        name = visit.identity.serial if visit.identity is not None else ""
+        if not name or name in truth:
+            return [f"two devices are told apart by nothing: both are '{name}'"]
+        truth[name] = {*case.reader.truth(shown)}
+    counted = Counted(case.device())
+    await case.visit(counted)
+    problems: list[str] = []
+    for at in spread(range(1, counted.answers + 1)):
+        for parted in (False, True):
+            device = case.device()
+            swapped = Swapped(device, case.another(others), at, parted=parted)
+            visit = await case.visit(swapped)
+            when = f"swapped {'in' if parted else 'behind'} answer {at + parted}"
+            problems += broken(visit, when)
+            if wrong := _of_another(case, visit, truth):
+                problems.append(f"{when}, it tells as another's {lists(wrong)}")
+    return problems
+
+
+def _of_another(case: Case, visit: Visit, truth: dict[str, set[Fact]]) -> list[Fact]:
+    """Return what was told of a device that did not show it."""
+    name, found = "", []
+    for event in visit.events:
+        if isinstance(event, Identity):
+            name = event.serial
+        elif isinstance(event, Observation):
+            told = case.reader.told([event])
+            found += [fact for fact in told if fact not in truth.get(name, set())]
+    return found
 
 
 async def bits(case: Case) -> list[str]:

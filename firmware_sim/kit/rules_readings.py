@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from drivers.sdk import DeviceClock, Identity, identify, read_clock
-from firmware_sim.kit.judging import NotApplicable, complete, misplaced
+from firmware_sim.kit.judging import NotApplicable, complete, misjudged, misplaced
 from firmware_sim.kit.visits import Case
 from firmware_sim.trial import Limit
 from protocols.observation import Kind, Observation
@@ -64,6 +64,11 @@ async def contexts(case: Case) -> list[str]:
     if not any(case.trial.contexts):
         raise NotApplicable("the device stores nothing beside a value")
     return misplaced(case, await case.visit(case.device()), case.shown)
+
+
+async def statuses(case: Case) -> list[str]:
+    """What a device says of a reading comes with it, and nothing else does."""
+    return misjudged(case, await case.visit(case.device()), case.shown)
 
 
 async def limits(case: Case) -> list[str]:

@@ -29,6 +29,12 @@ _SERIAL = {
     "ble_constants": "",
     "gatt_names": "",
     "serial_names": "    SerialDriver,\n    SerialLink,\n",
+    "lost_name": "    LinkLost,\n",
+    "look_again": """\
+    # A record does not say whose it is: the plug may hang in another meter.
+    if await _serial_number(meter) != serial:
+        raise LinkLost("another meter was plugged in")
+""",
     "open_stream": "    meter = Conversation(link, codec.decoder())\n",
     "driver_where": "    baud=9600,\n",
     "driver_pairs": "",
@@ -58,6 +64,8 @@ _RECEIVES = UUID("$receives")
 """,
     "gatt_names": "    GattDriver,\n    GattLink,\n    GattStream,\n",
     "serial_names": "",
+    "lost_name": "",
+    "look_again": "",
     "open_stream": """    await link.subscribe(_RECEIVES)
     stream = GattStream(link, _SENDS, _RECEIVES)
     meter = Conversation(stream, codec.decoder())

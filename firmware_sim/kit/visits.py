@@ -132,6 +132,11 @@ class Case:
         self.clock = SimClock(NOW)
         return self.trial.make(self.shown if shown is None else shown, self.clock)
 
+    def another(self, shown: Sequence[Shown]) -> Any:  # noqa: ANN401 - any bench
+        """Return a second device, of another serial number, by the same clock."""
+        make = self.trial.another
+        return None if make is None else make(shown, self.clock)
+
     def standard(self) -> Any:  # noqa: ANN401 - any link
         """Return a link by which a BLE device's standard services can be read."""
         return SimGattLink(self.device())
@@ -232,11 +237,12 @@ class Case:
         identity = visit.identity or Identity()
         told = Counter(raw for seen in visit.seen for raw in seen.raw)
         told += Counter(one.payload for one in visit.of(Undecoded))
-        events: list[Event] = []
+        left: list[Any] = []
         for packet, raw in self._journaled(visit):
             told[raw] -= 1
             if told[raw] < 0:
-                events += self.driver.decode(packet, identity)
+                left.append(packet)
+        events = self.driver.recovered(left, identity)
         return [event for event in events if isinstance(event, Observation)]
 
     def came(self, visit: Visit) -> set[bytes]:

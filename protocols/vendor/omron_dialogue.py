@@ -7,7 +7,7 @@ Each function is a dialogue without its radio: it yields what to write, is sent
 the answer, and returns what came of it.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TypeAlias
 
 from protocols.gatt import racp, user_data
@@ -25,11 +25,16 @@ class NotConsented(Exception):
     """The device serves no user to us."""
 
 
-def download(since: int | None) -> Generator[bytes, Answer, int | None]:
+def download(
+    since: int | None, is_same: Callable[[], bool] | None = None
+) -> Generator[bytes, Answer, int | None]:
     """Ask the Record Access Control Point for what is behind a number.
 
     Args:
         since: The number up to which all is known; None is nothing.
+        is_same: Says whether the record of that number came, and is the one that is
+            known; if not, the device was erased, and is read as a whole. None where
+            that can't be told, and the number is believed.
 
     Returns:
         The number up to which all is known now; None if the device tells none.
@@ -38,25 +43,29 @@ def download(since: int | None) -> Generator[bytes, Answer, int | None]:
         Incomplete: The device counts more records than come, or fails.
         DecodeError: It answers something else.
     """
-    payload, _ = yield omron.ask_newest()
+    payload, came = yield omron.ask_newest()
     newest = omron.decode_newest(payload)
-    if newest is not None and newest == since:
+    if newest is not None and newest == since and is_same is None:
         return newest
-    is_behind = since is not None and newest is not None and newest > since
-    start = since + 1 if since is not None and is_behind else None
+    start = None
+    if since is not None and newest is not None and newest >= since:
+        start = since + 1 if is_same is None else since
     for _ in range(_ATTEMPTS):
         payload, _ = yield _request(OpCode.REPORT_NUMBER_OF_STORED_RECORDS, start)
         counted = racp.decode_answer(payload)
-        if counted == racp.Response(_NUMBER, Value.NO_RECORDS_FOUND):
-            return newest
         expected = counted.number if isinstance(counted, Count) else None
-        if expected == 0:
-            return newest
+        if expected == 0 or counted == racp.Response(_NUMBER, Value.NO_RECORDS_FOUND):
+            if start is None or is_same is None:
+                return newest
+            start = None  # the known one is gone
+            continue
         payload, came = yield _request(OpCode.REPORT_STORED_RECORDS, start)
         end = racp.decode_answer(payload)
         if end in (_SENT, _NONE_FOUND):
             if expected is None or came >= expected:
-                return newest
+                if start is None or is_same is None or is_same():
+                    return newest
+                start = None  # another record stands where the known one was
         elif start is None:
             raise Incomplete(f"the device ends its report with [{payload.hex(' ')}]")
         else:

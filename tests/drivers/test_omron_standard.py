@@ -23,7 +23,7 @@ from firmware_sim.bench import AttError, Send
 from firmware_sim.devices import omron_standard as bench
 from firmware_sim.devices.omron_standard import Abilities, StandardCuff, StandardRecord
 from firmware_sim.kit.check import check_rule
-from firmware_sim.kit.rules import RULES
+from firmware_sim.kit.rules import RULES, Rule
 from firmware_sim.link import SimGattLink
 from firmware_sim.trial import Shown, SimClock, Trial
 from protocols.gatt.racp import Incomplete
@@ -34,7 +34,6 @@ from tests.drivers.collecting import Visit, visit
 NOW = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
 CUFF = Identity("OMRON", "HEM-6233T", "000815", "1.0")
 KNOWN = Terms(identity=CUFF, key=bytes.fromhex("00000929") + bytes(12))  # 2345
-KIT = {"values-exact", "news-found", "clock-set-by-policy", "link-lost", "line-damage"}
 RACP = Abilities(records=True)
 
 
@@ -66,12 +65,11 @@ def trial(able: Abilities) -> Trial:
     return replace(bench.TRIAL, make=make)
 
 
-@pytest.mark.parametrize(
-    "rule", [rule for rule in RULES if rule.name in KIT], ids=lambda rule: rule.name
-)
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 @pytest.mark.parametrize(
     "able",
     [
+        Abilities(),
         Abilities(own_parts=1),
         Abilities(own_parts=2),
         Abilities(users=True),
@@ -82,9 +80,9 @@ def trial(able: Abilities) -> Trial:
     ],
     ids=str,
 )
-def test_the_kit_holds_for_every_ability(able: Abilities, rule: object) -> None:
+def test_the_kit_holds_for_every_ability(able: Abilities, rule: Rule) -> None:
     """What a model has beside the measurement must not cost a reading."""
-    outcome = check_rule(DRIVER, trial(able), rule)  # type: ignore[arg-type]
+    outcome = check_rule(DRIVER, trial(able), rule)
 
     assert outcome.problems == ()
 
@@ -151,6 +149,20 @@ async def test_a_second_half_that_does_not_come_leaves_the_first_to_be_kept() ->
 
     assert [seen.sequence for seen in found.of(Observation)] == [2]
     assert [one.payload for one in found.of(Undecoded)] == [first, b"\xff", first]
+
+
+def test_two_halves_that_were_written_down_are_one_reading_behind_a_crash() -> None:
+    """Each by itself is no reading, and the cuff forgot them when they came."""
+    first, second = records(1)[0].own(1, parts=2)
+    answer = Packet(sig(0x2A52), bytes([6, 0, 1, 1]))  # tells no reading
+    packets = [Packet(BLOOD_PRESSURE, one) for one in (first, second, first)]
+
+    whole, half = DRIVER.recovered([*packets[:1], answer, *packets[1:]], CUFF)
+
+    assert isinstance(whole, Observation)
+    assert (whole.sequence, whole.raw) == (1, (first, second))
+    assert isinstance(half, Undecoded)
+    assert half.payload == first
 
 
 @pytest.mark.parametrize(
@@ -322,9 +334,55 @@ async def test_records_are_asked_for_from_where_the_last_visit_ended() -> None:
     third = await visit(DRIVER, three, terms=replace(KNOWN, mark=mark))
 
     assert written(one, 0x2A52) == ["10 00", "04 01", "01 01"]
-    assert written(two, 0x2A52) == ["10 00", "04 03 01 03 00", "01 03 01 03 00"]
-    assert written(three, 0x2A52) == ["10 00"]
-    assert [systolics(one) for one in (first, second, third)] == [[100, 101], [102], []]
+    assert written(two, 0x2A52) == ["10 00", "04 03 01 02 00", "01 03 01 02 00"]
+    assert written(three, 0x2A52) == ["10 00", "04 03 01 03 00", "01 03 01 03 00"]
+    brought = [systolics(one) for one in (first, second, third)]
+    assert brought == [[100, 101], [101, 102], [102]]
+
+
+@pytest.mark.parametrize("own_parts", [0, 1, 2])
+@pytest.mark.parametrize("count", [1, 2, 3])
+async def test_a_memory_that_was_cleared_and_filled_again_is_read_whole(
+    count: int, own_parts: int
+) -> None:
+    """Its numbers begin again, so by them alone nothing, or little, is new."""
+    able = replace(RACP, own_parts=own_parts)
+    first = await visit(DRIVER, SimGattLink(StandardCuff(records(2), able)), 0)
+    others = records(5)[-count:]
+    mark = first.of(Checkpoint)[-1].mark
+
+    found = await visit(DRIVER, SimGattLink(StandardCuff(others, able)), mark)
+
+    assert {*systolics(found)} >= {one.systolic for one in others}
+
+
+async def test_a_record_without_a_time_is_not_told_again() -> None:
+    """It would be a new reading at each visit, for nothing tells it from one."""
+    undated = [replace(one, time=None) for one in records(2)]
+    cuff = StandardCuff(undated, RACP)
+    first = await visit(DRIVER, SimGattLink(cuff), terms=KNOWN)
+    known = replace(KNOWN, mark=first.of(Checkpoint)[-1].mark)
+    second = await visit(DRIVER, SimGattLink(cuff), terms=known)
+    cuff.store(records(3)[2])
+
+    third = await visit(DRIVER, SimGattLink(cuff), terms=known)
+
+    brought = [systolics(one) for one in (first, second, third)]
+    assert brought == [[100, 101], [], [102]]
+
+
+async def test_a_newest_record_that_is_none_is_known_again_by_its_bytes() -> None:
+    cuff = StandardCuff(records(1), replace(RACP, own_parts=1))
+    cuff._values = lambda *_: iter([Send(BLOOD_PRESSURE, b"\xff")])  # type: ignore[method-assign]
+    first = await visit(DRIVER, SimGattLink(cuff), terms=KNOWN)
+    link = SimGattLink(cuff)
+
+    second = await visit(
+        DRIVER, link, terms=replace(KNOWN, mark=first.of(Checkpoint)[-1].mark)
+    )
+
+    assert written(link, 0x2A52) == ["10 00", "04 03 01 01 00", "01 03 01 01 00"]
+    assert [len(one.of(Undecoded)) for one in (first, second)] == [1, 1]
 
 
 async def test_a_cuff_whose_numbers_start_again_is_read_whole() -> None:
@@ -348,6 +406,22 @@ async def test_records_that_do_not_come_are_told() -> None:
     assert isinstance(found.error, Incomplete)
     assert found.of(Checkpoint) == []
     assert {*systolics(found)} == {100, 102}
+
+
+async def test_half_a_record_at_the_end_of_a_report_is_kept_and_told() -> None:
+    cuff = StandardCuff(records(2), replace(RACP, own_parts=2))
+    first, second = records(2)
+    half = second.own(2, parts=2)[:1]
+    cuff._values = lambda number, _: (  # type: ignore[method-assign]
+        Send(BLOOD_PRESSURE, one)
+        for one in (first.own(1, parts=2) if number == 1 else half)
+    )
+
+    found = await visit(DRIVER, SimGattLink(cuff), terms=KNOWN)
+
+    assert isinstance(found.error, Incomplete)
+    assert {*systolics(found)} == {100}
+    assert {one.payload for one in found.of(Undecoded)} == {*half}
 
 
 async def test_a_report_that_fails_is_told() -> None:

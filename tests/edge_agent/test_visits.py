@@ -13,7 +13,12 @@ from typing import Any
 
 import pytest
 
-from drivers import gatt_blood_pressure, gatt_glucose, onetouch_ultraeasy
+from drivers import (
+    gatt_blood_pressure,
+    gatt_glucose,
+    omron_standard,
+    onetouch_ultraeasy,
+)
 from drivers.sdk import (
     Checkpoint,
     DateTime,
@@ -32,23 +37,30 @@ from drivers.sdk import (
     Value,
 )
 from edge_agent import health
+from edge_agent.capture import Capture, Station
 from edge_agent.config import Config, Device
 from edge_agent.health import DeviceHealth, Health
 from edge_agent.identity import device_of
 from edge_agent.outbox import Outbox
-from edge_agent.visits import Capture, Station, attend
+from edge_agent.visits import attend
 from firmware_sim.bench import GattBench, SerialBench
 from firmware_sim.devices.gatt_blood_pressure import (
     BloodPressureCuff,
     BloodPressureRecord,
 )
 from firmware_sim.devices.gatt_glucose import GlucoseMeter, GlucoseRecord
+from firmware_sim.devices.omron_standard import (
+    Abilities,
+    StandardCuff,
+    StandardRecord,
+)
 from firmware_sim.devices.onetouch_ultraeasy import UltraEasy, UltraEasyRecord
 from firmware_sim.label import Label
 from firmware_sim.link import SimGattLink, SimSerialLink
 from protocols.gatt.uuid import sig
 from protocols.observation import Quality, Reading, TimeMethod
 from protocols.uplink import batch
+from protocols.vendor import omron_measurement
 
 PEER = "C0:FF:EE:00:00:01"
 DEVICE = Device("any", address=PEER)
@@ -232,6 +244,31 @@ def test_what_was_journaled_before_a_crash_is_captured_at_the_next_visit(
 
     assert pressures(station) == [Decimal(120), Decimal(131)]
     assert station.outbox.counts().journaled == 0
+
+
+def test_a_reading_of_two_packets_is_whole_behind_a_crash(station: Station) -> None:
+    """Each by itself is none; and a half of one is kept, for nobody tells it again."""
+    able = Abilities(own_parts=2)
+    read(station, omron_standard.DRIVER, StandardCuff([], able))
+    taken = StandardRecord(START, Decimal(120), Decimal(80))
+    first, second = taken.own(1, parts=2)
+    half, _ = taken.own(2, parts=2)
+    rows = [
+        (str(omron_measurement.BLOOD_PRESSURE), first),
+        (str(sig(0x2A2B)), b"the clock"),  # tells no reading
+        (str(omron_measurement.BLOOD_PRESSURE), first),  # repeated
+        (str(omron_measurement.BLOOD_PRESSURE), second),
+        (str(omron_measurement.BLOOD_PRESSURE), half),
+    ]
+    station.outbox.journal(PEER, "omron-standard", rows, 1)
+    assert station.outbox.counts().journaled == len(rows)
+
+    read(station, omron_standard.DRIVER, StandardCuff([], able))
+
+    (found,) = waiting(station)
+    assert found.observation.raw == (first, second)
+    counts = station.outbox.counts()
+    assert (counts.undecoded, counts.journaled) == (1, 0)
 
 
 def test_readings_without_any_time_are_kept_apart(station: Station) -> None:

@@ -8,18 +8,24 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from drivers import (
+    and_ua767pbt,
+    caresens_n,
     contour,
+    freestyle_lite,
     gatt_blood_pressure,
     gatt_glucose,
     onetouch_ultra2,
     onetouch_verio_ble,
+    urion,
 )
 from drivers.sdk import (
     Checkpoint,
+    Conversation,
     DecodeError,
     DeviceClock,
     Event,
@@ -32,6 +38,7 @@ from drivers.sdk import (
     Terms,
     Write,
 )
+from firmware_sim.devices import taidoc
 from firmware_sim.kit.check import check_rule, find
 from firmware_sim.kit.history import NOW, history
 from firmware_sim.kit.rules import RULES
@@ -43,7 +50,9 @@ _Change = Callable[[Event], Iterator[Event]]
 _RULES = {rule.name: rule for rule in RULES}
 _ULTRA2, _VERIO = onetouch_ultra2.DRIVER, onetouch_verio_ble.DRIVER
 _GLUCOSE, _CONTOUR = gatt_glucose.DRIVER, contour.DRIVER
-_CUFF = gatt_blood_pressure.DRIVER
+_CUFF, _URION = gatt_blood_pressure.DRIVER, urion.DRIVER
+_LITE, _CARESENS = freestyle_lite.DRIVER, caresens_n.DRIVER
+_PBT = and_ua767pbt.DRIVER
 
 
 def _told(driver: _Driver, change: _Change) -> Any:  # noqa: ANN401 - either driver
@@ -102,6 +111,16 @@ def _no_positions(event: Event) -> Iterator[Event]:
     yield event
 
 
+def _no_status(event: Event) -> Iterator[Event]:
+    yield replace(event, status=()) if isinstance(event, Observation) else event
+
+
+def _always_irregular(event: Event) -> Iterator[Event]:
+    if isinstance(event, Observation):
+        event = replace(event, status=("irregular_pulse",))
+    yield event
+
+
 def _raw_of_something_else(event: Event) -> Iterator[Event]:
     yield replace(event, raw=(b"?",)) if isinstance(event, Observation) else event
 
@@ -114,6 +133,30 @@ async def _swallowing(link: Any, terms: Terms) -> AsyncGenerator[Event, None]:  
                 yield event
     except (LinkLost, NoReply):
         return
+
+
+async def _asked_once(link: Any, terms: Terms) -> AsyncGenerator[Event, None]:  # noqa: ANN401 - any link
+    """Take the meter whose number was heard first for the one that is there."""
+    assert _CARESENS.session is not None
+    ask = caresens_n._serial_number
+    heard: list[str] = []
+
+    async def once(meter: Conversation[Any]) -> str:
+        if not heard:
+            heard.append(await ask(meter))
+        return heard[0]
+
+    with patch.object(caresens_n, "_serial_number", once):
+        async with aclosing(_CARESENS.session(link, terms)) as events:
+            async for event in events:
+                yield event
+
+
+def _all_of_the_first(frame: bytes, identity: Identity) -> Iterator[Event]:
+    assert callable(_PBT.on)
+    for event in _PBT.on(frame, identity):
+        if not isinstance(event, Identity) or identity == Identity():
+            yield event
 
 
 async def _behind_the_number(link: Any, terms: Terms) -> AsyncGenerator[Event, None]:  # noqa: ANN401 - any link
@@ -173,6 +216,17 @@ PLANTED: dict[str, tuple[str, Callable[[], _Driver]]] = {
     "clock kept back": ("clock-told", lambda: _told(_GLUCOSE, _no_clock)),
     "no serial": ("identified", lambda: _told(_GLUCOSE, _no_serial_number)),
     "meal invented": ("contexts-kept", lambda: _told(_ULTRA2, _always_fasting)),
+    "status dropped": ("statuses-kept", lambda: _heard(_no_status)),
+    "lost clock kept back": ("statuses-kept", lambda: _told(_LITE, _no_status)),
+    "status invented": ("statuses-kept", lambda: _told(_URION, _always_irregular)),
+    "serial number asked once": (
+        "swapped-device",
+        lambda: replace(_CARESENS, session=_asked_once),
+    ),
+    "all of the first cuff": (
+        "swapped-device",
+        lambda: replace(_PBT, on=_all_of_the_first),
+    ),
     "year guessed": ("values-exact", lambda: _told(_ULTRA2, _all_of_this_year)),
     "12 hours": ("values-exact", lambda: _told(_CONTOUR, _mornings_only)),
     "twins as one": ("keys-apart", lambda: _told(_CONTOUR, _no_positions)),
@@ -210,6 +264,20 @@ def test_without_it_the_rule_holds(name: str) -> None:
     case = find(make().id)
 
     assert check_rule(case.driver, case.trial, _RULES[rule]).problems == ()
+
+
+def test_a_device_that_tells_several_kinds_keeps_the_status_of_its_cuff() -> None:
+    driver, rule = find("taidoc").driver, _RULES["statuses-kept"]
+
+    assert check_rule(driver, taidoc.CUFF_TRIAL, rule).problems == ()
+    worse = _told(driver, _no_status)
+    assert check_rule(worse, taidoc.CUFF_TRIAL, rule).state == "failed"
+
+
+def test_a_trial_of_a_device_with_a_serial_number_makes_a_second_one() -> None:
+    trial = replace(find("contour").trial, another=None)
+
+    assert check_rule(_CONTOUR, trial, _RULES["swapped-device"]).state == "failed"
 
 
 def test_what_is_shown_lies_across_days_nights_and_years() -> None:

@@ -1,6 +1,6 @@
 """The dialogues of Omron's standard cuffs, message by message."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from datetime import datetime
 from decimal import Decimal
 
@@ -16,9 +16,13 @@ from protocols.vendor import omron
 from protocols.vendor.omron_dialogue import NotConsented, consent, download
 
 
-def led(since: int | None, *answers: tuple[str, int]) -> tuple[list[str], object]:
+def led(
+    since: int | None,
+    *answers: tuple[str, int],
+    is_same: Callable[[], bool] | None = None,
+) -> tuple[list[str], object]:
     """Lead a download; return what was asked, and what came of it."""
-    steps = download(since)
+    steps = download(since, is_same)
     asked = [next(steps).hex(" ")]
     for payload, came in answers:
         try:
@@ -90,6 +94,31 @@ def test_a_download_asks_until_all_is_here(
 ) -> None:
     """Counted before and behind: "success" alone proves nothing."""
     assert led(since, *answers) == (asked, end)
+
+
+FROM_9, ALL = ["04 03 01 09 00", "01 03 01 09 00"], ["04 01", "01 01"]
+
+
+@pytest.mark.parametrize(
+    ("same", "answers", "asked"),
+    [
+        (True, [("05 00 01 00", 0), ("06 00 01 01", 1)], FROM_9),
+        (False, [("05 00 01 00", 0), ("06 00 01 01", 1), ("05 00 09 00", 0),
+                 ("06 00 01 01", 9)], [*FROM_9, *ALL]),
+        (False, [("05 00 00 00", 0), ("05 00 00 00", 0)], [FROM_9[0], ALL[0]]),
+        (False, [("06 00 04 06", 0), ("05 00 01 00", 0), ("06 00 01 01", 1)],
+         [FROM_9[0], *ALL]),
+        (True, [("05 00 02 00", 0), ("06 00 01 01", 1)] * 3, Incomplete),
+    ],
+    ids=["went on", "another record", "empty", "gone", "records lost"],
+)  # fmt: skip
+def test_a_number_is_believed_only_with_the_record_that_was_known(
+    same: bool, answers: list[tuple[str, int]], asked: object
+) -> None:
+    """A memory that was erased, and filled as far again, has the same numbers."""
+    found, end = led(9, NEWEST_9, *answers, is_same=lambda: same)
+
+    assert asked == (end if end is Incomplete else found[1:])
 
 
 @pytest.mark.parametrize(

@@ -473,3 +473,11 @@ def test_a_busy_meter_is_told_where_it_was_asked_for_what_is_new() -> None:
     download.end(Response(1, 1))
     with pytest.raises(Incomplete, match="server busy"):
         download.end(Response(4, 10))
+
+
+def test_records_are_never_deleted() -> None:
+    """``02 01`` empties a meter; what is not sealed away gets sent one day."""
+    request = Request(OpCode.DELETE_STORED_RECORDS, Operator.ALL_RECORDS)
+
+    with pytest.raises(ValueError, match="never deleted"):
+        request.encode()

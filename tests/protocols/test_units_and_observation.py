@@ -71,6 +71,17 @@ def _with(**changes: object) -> Reading:
         (Quantity.DIASTOLIC, "80", Unit.MM_HG, "80", Unit.MM_HG),
         (Quantity.MEAN_PRESSURE, "12.4", Unit.KILOPASCAL, "93.007688", Unit.MM_HG),
         (Quantity.PULSE_RATE, "72", Unit.PER_MINUTE, "72", Unit.PER_MINUTE),
+        (Quantity.BODY_TEMPERATURE, "98.6", Unit.FAHRENHEIT, "37.0", Unit.CELSIUS),
+        (Quantity.BODY_TEMPERATURE, "36.6", Unit.CELSIUS, "36.6", Unit.CELSIUS),
+        (Quantity.BODY_WEIGHT, "150.00", Unit.POUND, "68.0388555000", Unit.KILOGRAM),
+        (Quantity.BODY_HEIGHT, "70.0", Unit.INCH, "1.77800", Unit.METRE),
+        (
+            Quantity.BASAL_METABOLISM,
+            "1500",
+            Unit.KILOCALORIE,
+            "6276.000",
+            Unit.KILOJOULE,
+        ),
     ],
 )
 def test_a_value_in_its_canonical_unit_is_exact(

@@ -1,0 +1,319 @@
+"""What a driver says during one visit, and its way to the station's disk."""
+
+import asyncio
+import logging
+import secrets
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from time import time
+from uuid import UUID
+
+from drivers.sdk import (
+    Checkpoint,
+    DeviceClock,
+    Event,
+    GattDriver,
+    Identity,
+    NoReply,
+    Observation,
+    Packet,
+    SerialDriver,
+    Terms,
+    Undecoded,
+)
+from edge_agent import clock, config
+from edge_agent.clock import Offset, true_time
+from edge_agent.config import Config
+from edge_agent.health import Health
+from edge_agent.identity import device_of
+from edge_agent.links.ble import Radio
+from edge_agent.outbox import Outbox, OutboxError
+from edge_agent.quality import assess
+from protocols.observation import (
+    Device,
+    LinkSecurity,
+    Quality,
+    Reading,
+    TimeMethod,
+    is_undated,
+)
+
+_log = logging.getLogger(__name__)
+
+Start = Callable[[Terms], AsyncGenerator[Event, None]]
+
+_SERIAL = "serial"  # where a journaled frame came from
+_UNKNOWN_TIME = (
+    "this station does not know the time itself, so it sets no device's clock: "
+    "'timedatectl' must say that it is synchronised"
+)
+_FULL = 64  # observations that are written down together
+_ROOM_S = 1.0
+_UNSET_YEAR = 2005  # clocks that lost their battery start before it
+_IDLE_S = 0.05  # a device that pauses so long has what it said written down
+
+
+@dataclass
+class Station:
+    """What the visits to all devices share.
+
+    Attributes:
+        config: The agent's configuration.
+        outbox: Where readings go.
+        health: Where it is told how visits went.
+        radio: The Bluetooth radio; None where no device needs one.
+        captured: Set when a reading was written down.
+    """
+
+    config: Config
+    outbox: Outbox
+    health: Health
+    radio: Radio | None = None
+    captured: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Capture:
+    """What is known during one visit, and the way of its events to the disk.
+
+    Attributes:
+        security: How far the other end could be another device.
+    """
+
+    def __init__(
+        self,
+        station: Station,
+        config: config.Device,
+        driver: GattDriver | SerialDriver,
+    ) -> None:
+        self.security = LinkSecurity.NONE
+        self._station = station
+        self._outbox = station.outbox
+        self._config = config
+        self._peer = config.peer
+        self._driver = driver
+        self._health = station.health.devices[self._peer]
+        self._device = station.outbox.device(self._peer)
+        self._offset: Offset | None = None
+        # Somebody allowed it, and the station itself knows the time.
+        self._may_set_clock = config.set_clock and clock.is_synchronised()
+        self._seen: list[Observation] = []
+
+    @property
+    def terms(self) -> Terms:
+        """What the driver may count on, by what is known of the device."""
+        known = self._device
+        identity = mark = None
+        if known is not None:
+            mark = self._outbox.mark(known.id, self._driver.id)
+            identity = Identity(
+                known.manufacturer, known.model, known.serial, known.firmware
+            )
+        return Terms(
+            mark=mark,
+            identity=identity,
+            model=self._config.model,
+            set_clock=self._local_time if self._may_set_clock else None,
+            key=self._outbox.key(self._peer),
+        )
+
+    async def journal(self, packets: list[Packet]) -> None:
+        """Write packets down as they come, if their device tells them only once."""
+        if self._driver.once_only:
+            await self._journal([(str(one.uuid), one.payload) for one in packets])
+
+    async def keep(self, frame: bytes) -> None:
+        """Write a frame of a serial device down, before anything else happens."""
+        await self._journal([(_SERIAL, frame)])
+
+    async def _journal(self, payloads: list[tuple[str, bytes]]) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(
+                    self._outbox.journal,
+                    self._peer,
+                    self._driver.id,
+                    payloads,
+                    _now_ms(),
+                )
+            except OutboxError as error:
+                # They will not come again: hold them until there is room.
+                _log.warning("journal.failed %s: %s", self._peer, error)
+                await asyncio.sleep(_ROOM_S)
+            else:
+                return
+
+    def note(self, _event: object) -> None:
+        """Count a piece of damage that the driver met on the link."""
+        self._health.damaged += 1
+
+    async def recover(self) -> None:
+        """Capture what an earlier visit wrote down and did not come to capture."""
+        driver, identity = self._driver, self.terms.identity
+        if identity is None:
+            return
+        rows = self._outbox.journaled(self._peer, driver.id)
+        if isinstance(driver, GattDriver):
+            packets = [Packet(UUID(row.source), row.payload) for row in rows]
+            events = driver.recovered(packets, identity)
+        else:
+            events = driver.recovered([row.payload for row in rows], identity)
+        for event in events:
+            await self._note_down(event)
+        await self._write()
+        # What is left tells no reading, as the pressure of a pumping cuff.
+        left = Counter(row.payload for row in rows)
+        left -= Counter(payload for event in events for payload in _payloads(event))
+        for payload in left.elements():
+            await asyncio.to_thread(self._outbox.unjournal, self._peer, payload)
+
+    async def hear(self, start: Start) -> None:
+        """Run a driver to its end, from where its device's last visit ended."""
+        terms = self.terms
+        try:
+            while not await self._take(start(terms), terms):
+                terms = self.terms  # another device hangs there than last time
+        except NoReply as error:
+            if self._config.set_clock and not self._may_set_clock:
+                raise NoReply(f"{error}; {_UNKNOWN_TIME}") from error
+            raise
+
+    async def _take(self, events: AsyncGenerator[Event, None], terms: Terms) -> bool:
+        """Write down what a driver yields, at once when the device pauses.
+
+        Returns:
+            Whether the driver came to its end; it must start anew where the
+            device is not the one whose mark it was given.
+        """
+        awaited: asyncio.Future[Event] | None = None
+        try:
+            while True:
+                if awaited is None:
+                    awaited = asyncio.ensure_future(_next(events))
+                pause_s = _IDLE_S if self._seen else None
+                done, _ = await asyncio.wait({awaited}, timeout=pause_s)
+                if not done:
+                    await self._write()
+                    continue
+                event, awaited = awaited.result(), None
+                await self._note_down(event)
+                if isinstance(event, Identity) and self.terms.mark != terms.mark:
+                    return False
+        except StopAsyncIteration:
+            return True
+        finally:
+            if awaited is not None:
+                awaited.cancel()
+                await asyncio.wait({awaited})
+            await self._write()
+            await events.aclose()
+
+    async def _note_down(self, event: Event) -> None:
+        match event:
+            case Identity():
+                await self._write()  # what came before is of the device before
+                self._device = device_of(event, self._peer)
+                await asyncio.to_thread(self._outbox.meet, self._peer, self._device)
+            case DeviceClock(time):
+                await self._write()  # what came before has the clock before
+                self._offset = Offset.between(time, self._now())
+            case Observation():
+                self._seen.append(event)
+                if len(self._seen) >= _FULL:
+                    await self._write()
+            case Checkpoint(mark):
+                await self._write(mark)
+            case Undecoded(source, payload, problem):
+                _log.warning("payload.undecoded driver=%s", self._driver.id)
+                await asyncio.to_thread(
+                    self._outbox.keep_undecoded,
+                    self._peer,
+                    self._driver.id,
+                    source,
+                    payload,
+                    problem=problem,
+                    received_ms=_now_ms(),
+                )
+
+    async def _write(self, mark: int | None = None) -> None:
+        """Write what was seen, and the checkpoint behind it, in one transaction."""
+        # What a device tells only once stays journaled until it is known which
+        # device it is; any other device will tell it again.
+        device, seen = self._device, self._seen
+        self._seen = []
+        if device is None or (not seen and mark is None):
+            return
+        readings = self._readings(device, seen)
+        new = await asyncio.to_thread(
+            self._outbox.capture,
+            self._peer,
+            readings,
+            mark=None if mark is None else (device.id, self._driver.id, mark),
+        )
+        if new:
+            self._health.captured += new
+            self._station.captured.set()
+
+    def _readings(self, device: Device, seen: list[Observation]) -> list[Reading]:
+        now = self._now()
+        zone = self._station.config.zone
+        readings = []
+        for observation, noticed in zip(seen, assess(seen), strict=True):
+            found = true_time(observation, self._offset, now, zone)
+            unset = found.method == TimeMethod.UNKNOWN
+            flags = Quality.CLOCK_UNSET if unset else Quality.NONE
+            flags |= Quality.CLOCK_AHEAD if found.ahead else Quality.NONE
+            arrival = secrets.randbits(61) if self._needs_arrival(observation) else None
+            readings.append(
+                Reading(
+                    device=device,
+                    observation=observation,
+                    driver=self._driver.id,
+                    driver_version=self._driver.version,
+                    captured_ms=_now_ms(),
+                    utc_ms=found.utc_ms,
+                    time_method=found.method,
+                    time_bound_ms=found.bound_ms,
+                    link=self.security,
+                    quality=noticed | flags,
+                    arrival=arrival,
+                )
+            )
+        return readings
+
+    def _needs_arrival(self, seen: Observation) -> bool:
+        """Whether nothing tells it from the device's next reading.
+
+        A device that tells its memory again means the same one by the same words.
+        One that tells a reading only once does not; and a clock that starts again
+        at one moment may show that moment twice.
+        """
+        time = seen.device_time
+        unset = is_undated(seen) or (time is not None and time.year < _UNSET_YEAR)
+        return self._driver.once_only and unset and seen.sequence is None
+
+    def _local_time(self) -> datetime:
+        return self._now().replace(microsecond=0)
+
+    def _now(self) -> datetime:
+        return datetime.now(self._station.config.zone)
+
+
+async def _next(events: AsyncGenerator[Event, None]) -> Event:
+    return await anext(events)
+
+
+def _payloads(event: Event) -> tuple[bytes, ...]:
+    """Return what came of the device and was made into an event."""
+    match event:
+        case Observation():
+            return event.raw
+        case Undecoded():
+            return (event.payload,)
+        case _:
+            return ()
+
+
+def _now_ms() -> int:
+    return int(time() * 1000)
