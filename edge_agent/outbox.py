@@ -185,13 +185,13 @@ class Outbox:
 
     def key(self, peer: str) -> bytes:
         """Return the 16 random bytes that are this station's secret with ``peer``."""
+        row = self._one("SELECT key FROM secret WHERE peer = ?", peer)
+        if row is not None:
+            return bytes(row[0])
+        made = secrets.token_bytes(16)
         with self._transaction():
-            self._db.execute(
-                "INSERT INTO secret VALUES (?, ?) ON CONFLICT (peer) DO NOTHING",
-                (peer, secrets.token_bytes(16)),
-            )
-            row = self._one("SELECT key FROM secret WHERE peer = ?", peer)
-        return b"" if row is None else bytes(row[0])
+            self._db.execute("INSERT INTO secret VALUES (?, ?)", (peer, made))
+        return made
 
     def journal(
         self,

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from random import Random
 from time import sleep
@@ -496,3 +497,36 @@ def test_a_full_memory_is_told_before_a_cuff_is_asked(outbox: Outbox) -> None:
     outbox._db.pragma("max_page_count", pages + 100)
     outbox.check_room()
     assert outbox.counts().journaled == 0
+
+
+def test_a_device_has_one_secret_with_this_station_for_ever(tmp_path: Path) -> None:
+    """With another key an Omron cuff would have to be paired by hand again."""
+    box = Outbox(tmp_path / "outbox.db")
+    one, two = box.key("C0:FF:EE:00:00:01"), box.key("C0:FF:EE:00:00:02")
+    again = box.key("C0:FF:EE:00:00:01")
+    box.close()
+    reopened = Outbox(tmp_path / "outbox.db")
+
+    assert len(one) == len(two) == 16
+    assert one != two
+    assert again == one == reopened.key("C0:FF:EE:00:00:01")
+    reopened.close()
+
+
+def test_a_memory_of_the_first_version_is_kept(tmp_path: Path) -> None:
+    """An update must not cost a reading that still waits on the station."""
+    path = tmp_path / "outbox.db"
+    schema = files("edge_agent").joinpath("outbox.sql").read_text()
+    old = apsw.Connection(str(path))
+    old.execute(schema)
+    old.execute("INSERT INTO device VALUES ('peer', 'id', 'm', 'o', 's', 'f')")
+    old.pragma("user_version", 1)
+    old.close()
+
+    box = Outbox(path)
+
+    known = box.device("peer")
+    assert known is not None
+    assert known.id == "id"
+    assert len(box.key("peer")) == 16
+    box.close()
