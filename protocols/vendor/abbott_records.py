@@ -48,10 +48,7 @@ _LIST = re.compile(
 )
 _LOST = 255
 _CENTURY = 2000
-_NEO_TYPES, _NEO_VALUE = {7: "glucose", 9: "ketone"}, 9
-_INSULINX_TYPES, _INSULINX_VALUE = {0: "glucose"}, 14
 _LIBRE_READING = 2
-_LIBRE_KINDS = ("glucose", "ketone", "sensor")
 
 
 class Kind(StrEnum):
@@ -60,6 +57,11 @@ class Kind(StrEnum):
     GLUCOSE = "glucose"
     KETONE = "ketone"
     SENSOR = "sensor"
+
+
+_NEO_KINDS = {7: Kind.GLUCOSE, 9: Kind.KETONE}
+_INSULINX_KINDS = {0: Kind.GLUCOSE}
+_LIBRE_KINDS = {0: Kind.GLUCOSE, 1: Kind.KETONE, 2: Kind.SENSOR}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ def decode_neo(line: bytes) -> Result | Other:
     Raises:
         DecodeError: ``line`` is cut short, or no such line.
     """
-    return _strip(_Fields("Neo result", line, 1), _NEO_TYPES, _NEO_VALUE)
+    return _strip(_Fields("Neo result", line, 1), _NEO_KINDS, 9)
 
 
 def decode_insulinx(line: bytes) -> Result | Other:
@@ -166,8 +168,7 @@ def decode_insulinx(line: bytes) -> Result | Other:
     Raises:
         DecodeError: ``line`` is cut short, or no such line.
     """
-    fields = _Fields("InsuLinx result", line, 1)
-    return _strip(fields, _INSULINX_TYPES, _INSULINX_VALUE)
+    return _strip(_Fields("InsuLinx result", line, 1), _INSULINX_KINDS, 14)
 
 
 def decode_libre(line: bytes) -> Result | Other:
@@ -180,12 +181,21 @@ def decode_libre(line: bytes) -> Result | Other:
     if (kind := fields.number(2)) != _LIBRE_READING:
         return Other(kind, line)
     fields.needs(29)
-    if (measured := fields.number(10)) >= len(_LIBRE_KINDS):
+    if (measured := fields.number(10)) not in _LIBRE_KINDS:
         problem = f"is {measured}, above 2"
         raise fields.error(10, problem, Fault.RESERVED_VALUE)
-    errors, low = fields.number(29), fields.number(12) != 0
-    return _result(
-        fields, _LIBRE_KINDS[measured], 13, errors=errors, is_error_or_low=low
+    errors, is_error_or_low = fields.number(29), fields.number(12) != 0
+    value, above_range, below_range = _value(fields, 13)
+    return Result(
+        kind=_LIBRE_KINDS[measured],
+        number=fields.number(1),
+        time=_time(fields, 8),
+        value=None if errors or is_error_or_low else value,
+        line=line,
+        above_range=above_range,
+        below_range=below_range,
+        errors=errors,
+        is_error_or_low=is_error_or_low,
     )
 
 
@@ -196,8 +206,19 @@ def decode_history(line: bytes) -> Result:
         DecodeError: ``line`` is cut short, or no such line.
     """
     fields = _Fields("Libre history", line, 16)
-    errors, life_min = fields.number(16), fields.number(15)
-    return _result(fields, Kind.SENSOR, 14, errors=errors, life_min=life_min)
+    errors = fields.number(16)
+    value, above_range, below_range = _value(fields, 14)
+    return Result(
+        kind=Kind.SENSOR,
+        number=fields.number(1),
+        time=_time(fields, 8),
+        value=None if errors else value,
+        line=line,
+        above_range=above_range,
+        below_range=below_range,
+        errors=errors,
+        life_min=fields.number(15),
+    )
 
 
 class _Fields:
@@ -237,8 +258,42 @@ class _Fields:
         return _error(self._what, f"field {number}", problem, self.line, fault)
 
 
-def _strip(fields: _Fields, types: dict[int, str], value: int) -> Result | Other:
-    if (kind := fields.number(1)) not in types:
+def _strip(fields: _Fields, kinds: dict[int, Kind], at: int) -> Result | Other:
+    if (kind := fields.number(1)) not in kinds:
         return Other(kind, fields.line)
-    fields.needs(value)
-    return _result(fields, types[kind], value)
+    fields.needs(at)
+    value, above_range, below_range = _value(fields, at)
+    return Result(
+        kind=kinds[kind],
+        number=fields.number(2),
+        time=_time(fields, 7),
+        value=value,
+        line=fields.line,
+        above_range=above_range,
+        below_range=below_range,
+    )
+
+
+def _value(fields: _Fields, at: int) -> tuple[int | None, bool, bool]:
+    """Return the value, and whether it is HI or LO and so no number."""
+    if (text := fields.text(at)) in ("HI", "LO"):
+        return None, text == "HI", text == "LO"
+    return fields.number(at), False, False
+
+
+def _time(fields: _Fields, last: int) -> DateTime | None:
+    """Return the clock of the fields from 3 on; None if it was lost."""
+    numbers = [fields.clock(number) for number in range(3, last + 1)]
+    return None if set(numbers) == {_LOST} else _date_time(numbers)
+
+
+def _date_time(numbers: list[int]) -> DateTime:
+    month, day, year, hour, minute, second = (*numbers, 0)[:6]
+    known = _CENTURY + year if year < 100 else 0
+    return DateTime(known, month, day, hour, minute, second)
+
+
+def _error(
+    what: str, field: str, problem: str, data: bytes, fault: Fault
+) -> DecodeError:
+    return DecodeError(f"FreeStyle {what}", field, problem, data, 0, fault)

@@ -165,14 +165,14 @@ def read_text(message: bytes) -> str:
     with _answer("Verio 2015 text", message) as read:
         size = len(raw := read.rest())
         try:
-            text = raw.decode("utf-16-le")
+            text, end, rest = raw.decode("utf-16-le").partition("\0")
         except UnicodeDecodeError as error:
             problem = "is not UTF-16"
             raise read.error("text", problem, Fault.BAD_FIELD, size=size) from error
-        if text.find("\0") != len(text) - 1:
+        if not end or rest:
             problem = "does not end with the first NUL"
             raise read.error("text", problem, Fault.BAD_FIELD, size=size)
-        return text[:-1]
+        return text
 
 
 def read_clock(message: bytes) -> DateTime:

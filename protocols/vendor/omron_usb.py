@@ -32,14 +32,17 @@ shorten the request GME. Uncertain: what status, unit and bank mean; whether an
 empty report follows a message of 7 or 14 bytes, so `Messages.end` is there;
 whether a count of 8, which libomron takes for 7, means that; what the 790IT
 needs of feature report 0, which libomron sets to other values; which n is the
-newest. libomron's END has two bytes FF, and its answer is OFF, CR, LF: here no
-answer. MCL, which erases the memory, is no request here.
+newest on a HEM-7301 (on a 790IT it is 0). libomron's END ends with two bytes FF,
+and what comes back is OFF, CR, LF: `decode_answer` refuses that. MCL, which
+erases the memory, is no request here.
 
 HEM-7322U and HEM-7131U carry the frames of `omron_eeprom`:
 
     0x02 | frame              to the cuff
     a byte | frame | fill     from the cuff
 
+The records of both users, 100 of 14 bytes each on the HEM-7322U and 60 on the
+HEM-7131U, stand from `FIRST_RECORD` on and are read in blocks of `BLOCK` bytes.
 Uncertain: what the first byte from the cuff is, and how long reports are.
 """
 
@@ -50,19 +53,24 @@ from protocols.cursor import Cursor
 from protocols.errors import DecodeError, Fault
 from protocols.gatt.time import DateTime
 from protocols.stream import Damaged
-from protocols.vendor.omron_eeprom import Frame, Type, decode_frame, read
+from protocols.vendor.omron_eeprom import Frame, Type, decode_frame
 
 _ROOM = 7
 _MOST = 9 * _ROOM  # the longest known answer has 17 bytes
 _CENTURY = 2000
 _FRAME_REPORT = 0x02
 _IRREGULAR, _MOVEMENT = 0x0001, 0x0002
-_RECORDS, _RECORD, _BLOCK = 0x02AC, 14, 0x28
 
 FEATURE = bytes(2)
 WAKE = (bytes([_ROOM]) + bytes(_ROOM),) * 2
 
+ASK_CLOCK = (b"\x05GCL00\0\0",)
+ASK_COUNT = (b"\x05CNT00\0\0",)
+ASK_VERSION = (b"\x05VER00\0\0",)
+ASK_PROFILE = (b"\x05PRF00\0\0",)
+SWITCH_OFF = (b"\x05END00\0\0",)
 ABORT = Frame(0x0F0F, 0x0F0F, 0)
+FIRST_RECORD, BLOCK = 0x02AC, 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +79,7 @@ class Record7301:
 
     Attributes:
         time: The cuff's clock.
-        systolic: 0 to 255, as the two that follow.
-        diastolic: See above.
-        pulse: See above.
+        systolic, diastolic, pulse: 0 to 255 each.
         raw: The whole answer, status first.
     """
 
@@ -92,8 +98,7 @@ class Record790:
         time: The cuff's clock.
         unit: A code of which only 0 has been seen.
         systolic: 0 to 65535.
-        diastolic: 0 to 255.
-        pulse: 0 to 255.
+        diastolic, pulse: 0 to 255 each.
         flags: 0 to 65535, unknown bits included.
         raw: The whole answer, status first.
     """
@@ -122,16 +127,6 @@ class Record790:
         return self.flags >> 4 & 3
 
 
-def ask_clock() -> tuple[bytes, ...]:
-    """Return the reports that ask for the clock."""
-    return _request(b"GCL", b"0")
-
-
-def ask_count() -> tuple[bytes, ...]:
-    """Return the reports that ask how many records there are."""
-    return _request(b"CNT", b"0")
-
-
 def ask_record_7301(index: int) -> tuple[bytes, ...]:
     """Return the reports that ask a HEM-7301 for record ``index``, 0 to 255."""
     return _request(b"MES", bytes([0, 0, index]))
@@ -147,21 +142,6 @@ def ask_record_790(bank: int, index: int) -> tuple[bytes, ...]:
     return _request(b"GME", bytes([0, bank, 0, index]))
 
 
-def ask_version() -> tuple[bytes, ...]:
-    """Return the reports that ask for the version."""
-    return _request(b"VER", b"0")
-
-
-def ask_profile() -> tuple[bytes, ...]:
-    """Return the reports that ask for the profile, of no known meaning."""
-    return _request(b"PRF", b"0")
-
-
-def switch_off() -> tuple[bytes, ...]:
-    """Return the reports that switch the cuff off."""
-    return _request(b"END", b"0")
-
-
 class Messages:
     """Reports in, messages out, as `decode_answer` takes them; raises on no input."""
 
@@ -173,20 +153,19 @@ class Messages:
         try:
             data = _from_report(report)
         except DecodeError as error:
-            return [*self._give_up(), Damaged(report, error.fault)]
+            return [*self._lose(), Damaged(report, error.fault)]
         self._message += data
         if len(data) < _ROOM:
-            return self.end()
-        return self._give_up() if len(self._message) > _MOST else []
+            return [*self.end()]
+        return self._lose() if len(self._message) > _MOST else []
 
-    def end(self) -> list[bytes | Damaged]:
+    def end(self) -> list[bytes]:
         """Return the message that was begun; call it when no report follows."""
         message, self._message = self._message, b""
         return [message] if message else []
 
-    def _give_up(self) -> list[bytes | Damaged]:
-        lost, self._message = self._message, b""
-        return [Damaged(lost, "given up")] if lost else []
+    def _lose(self) -> list[bytes | Damaged]:
+        return [Damaged(lost, "given up") for lost in self.end()]
 
 
 def decode_answer(message: bytes) -> bytes:
@@ -213,7 +192,7 @@ def decode_answer(message: bytes) -> bytes:
 
 
 def decode_clock(answer: bytes) -> DateTime:
-    """Read what `decode_answer` returned of the answer to `ask_clock`.
+    """Read what `decode_answer` returned of the answer to `ASK_CLOCK`.
 
     Raises:
         DecodeError: ``answer`` is cut short.
@@ -222,7 +201,7 @@ def decode_clock(answer: bytes) -> DateTime:
 
 
 def decode_count(answer: bytes) -> int:
-    """Read what `decode_answer` returned of the answer to `ask_count`, 0 to 255.
+    """Read what `decode_answer` returned of the answer to `ASK_COUNT`, 0 to 255.
 
     Raises:
         DecodeError: ``answer`` is cut short.
@@ -276,18 +255,6 @@ def decode_text(answer: bytes) -> str:
         return text.decode("ascii")
 
 
-def reads(slots: int) -> tuple[Frame, ...]:
-    """Return the frames that read the records of both users, one user's first.
-
-    Args:
-        slots: How many records the cuff keeps for each: 100 on the HEM-7322U, 60
-            on the HEM-7131U.
-    """
-    end = _RECORDS + 2 * slots * _RECORD
-    starts = range(_RECORDS, end, _BLOCK)
-    return tuple(read(at, min(_BLOCK, end - at)) for at in starts)
-
-
 def wrap(frame: Frame) -> bytes:
     """Return the report that carries ``frame`` to a HEM-7322U or HEM-7131U.
 
@@ -306,9 +273,8 @@ def unwrap(report: bytes) -> Frame:
         DecodeError: The frame is cut short or damaged.
     """
     cursor = Cursor("Omron USB report", report)
-    cursor.take(1, "first byte")
-    length = cursor.u8("length")
-    return decode_frame(report[1 : 1 + max(length, 1)])
+    cursor.u8("first byte")
+    return decode_frame(report[1 : 1 + (cursor.u8("length") or 1)])
 
 
 def _request(name: bytes, argument: bytes) -> tuple[bytes, ...]:

@@ -9,25 +9,26 @@ from protocols.vendor import omron_eeprom
 from protocols.vendor.omron_eeprom import Frame, Type
 from protocols.vendor.omron_usb import (
     ABORT,
+    ASK_CLOCK,
+    ASK_COUNT,
+    ASK_PROFILE,
+    ASK_VERSION,
+    BLOCK,
     FEATURE,
+    FIRST_RECORD,
+    SWITCH_OFF,
     WAKE,
     Messages,
     Record790,
     Record7301,
-    ask_clock,
-    ask_count,
-    ask_profile,
     ask_record_790,
     ask_record_7301,
-    ask_version,
     decode_answer,
     decode_clock,
     decode_count,
     decode_record_790,
     decode_record_7301,
     decode_text,
-    reads,
-    switch_off,
     unwrap,
     wrap,
 )
@@ -46,13 +47,13 @@ FRAME = bytes.fromhex("0a 81 00 02 ac 02 11 22 00 14")
 
 
 def test_requests_are_those_of_the_document() -> None:
-    assert FEATURE == bytes.fromhex("00 00")
+    assert bytes.fromhex("00 00") == FEATURE
     assert bytes.fromhex("07 00 00 00 00 00 00 00") == WAKE[0] == WAKE[1]
-    assert ask_clock() == (b"\x05GCL00\0\0",)
-    assert ask_count() == (b"\x05CNT00\0\0",)
-    assert ask_version() == (b"\x05VER00\0\0",)
-    assert ask_profile() == (b"\x05PRF00\0\0",)
-    assert switch_off() == (b"\x05END00\0\0",)
+    assert ASK_CLOCK[0] == b"\x05GCL00\0\0"
+    assert ASK_COUNT[0] == b"\x05CNT00\0\0"
+    assert ASK_VERSION[0] == b"\x05VER00\0\0"
+    assert ASK_PROFILE[0] == b"\x05PRF00\0\0"
+    assert SWITCH_OFF[0] == b"\x05END00\0\0"
     assert ask_record_7301(5) == (b"\x07MES\x00\x00\x05\x05",)
 
 
@@ -70,7 +71,7 @@ def test_reports_are_joined_until_a_short_one() -> None:
     events = [event for report in REPORTS_790 for event in found.feed(report)]
 
     assert events == [b"OK" + ANSWER_790 + b"\x4c"]
-    assert decode_answer(events[0]) == ANSWER_790
+    assert decode_answer(b"OK" + ANSWER_790 + b"\x4c") == ANSWER_790
     assert found.feed(bytes(8)) == []
     assert found.feed(b"\x02OK") == [b"OK"]
 
@@ -219,15 +220,10 @@ def test_nothing_is_written_into_the_memory() -> None:
         wrap(Frame(Type.WRITE, 0x0286, 1, b"\0"))
 
 
-def test_all_records_are_read_in_blocks_of_40() -> None:
-    """Two users of 100 records of 14 bytes are 70 blocks, of 60 are 42."""
-    frames = reads(100)
+def test_records_are_read_in_blocks_of_28_from_02ac() -> None:
+    frame = omron_eeprom.read(FIRST_RECORD, BLOCK)
 
-    assert wrap(frames[0]) == bytes.fromhex("02 08 01 00 02 ac 28 00 8f")
-    assert [frame.address for frame in frames[:2]] == [0x02AC, 0x02D4]
-    assert (len(frames), len(reads(60))) == (70, 42)
-    assert sum(frame.count for frame in frames) == 2800
-    assert [frame.count for frame in reads(2)] == [40, 16]
+    assert wrap(frame) == bytes.fromhex("02 08 01 00 02 ac 28 00 8f")
 
 
 @pytest.mark.parametrize("first", [0x00, 0x02, 0xFF])
