@@ -61,7 +61,9 @@ def test_a_request_that_does_not_fit_is_refused(address: bytes, length: int) -> 
 
 
 def test_an_answer_has_three_bytes_an_octet() -> None:
-    assert decode_octet(ANSWER[:3]) == 0x6A
+    assert decode_octet(bytes.fromhex("8b 16 2a")) == 0x6A
+    assert decode_octet(bytes.fromhex("8b 10 20")) == 0
+    assert decode_octet(bytes.fromhex("8b 1f 2f")) == 0xFF
     assert decode_answer(ANSWER, 2) == bytes.fromhex("6a 00")
 
 
