@@ -54,8 +54,9 @@ async def attend(
             _log.log(level, "visit.failed %s at %s: %s", driver.id, device.peer, error)
             rest_s = backoff.delay_s(health.failures)
             if isinstance(driver, SerialDriver):
-                # Somebody may plug it in, or switch it on, for a minute only.
-                rest_s = min(rest_s, _PORT_REST_S)
+                # Somebody may plug it in, or switch it on, for a minute only; and
+                # what was asked for in vain must not come at the next visit.
+                rest_s = _PORT_REST_S
         except Exception as error:  # noqa: BLE001 - logged with its traceback
             # The one boundary: a faulty driver must not stop the other devices.
             _failed(health, error)

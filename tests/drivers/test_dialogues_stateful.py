@@ -210,7 +210,9 @@ class SequenceBits(Dialogue):
     @rule()
     @precondition(lambda self: self.talk is None)
     def visit(self) -> None:
-        """Open the port; what was asked for at the last visit may still come."""
+        """Open the port; the agent rested, and dropped what had come meanwhile."""
+        self.loop.run_until_complete(asyncio.sleep(15))
+        self.wire = Wire(self.hear)
         self.talk = UltraEasyConversation(self.wire)  # type: ignore[arg-type]
 
     @rule(fates=fates(4 * _T, 3.0))
@@ -235,7 +237,7 @@ class SequenceBits(Dialogue):
 
 for _machine in (NamedAnswers, NamelessAnswers, SequenceBits):
     _machine.TestCase.settings = settings(
-        max_examples=100, stateful_step_count=20, deadline=None
+        max_examples=100, stateful_step_count=20, deadline=None, derandomize=True
     )
 
 TestNamedAnswers = NamedAnswers.TestCase

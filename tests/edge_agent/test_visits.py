@@ -389,7 +389,7 @@ async def test_a_faulty_driver_is_told_and_tried_again(
     await asyncio.sleep(200)
     found = station.health.devices["nowhere"]
     assert found.state == "failing"
-    assert found.failures == 16, "a port is looked at every 15 s"
+    assert found.failures == 14, "a port is looked at every 15 s"
     assert "nowhere" in found.problem
     assert not task.done()
     task.cancel()
