@@ -9,7 +9,6 @@ Tested:   firmware_sim.devices.beurer_bm58; no hardware yet.
 """
 
 from collections.abc import AsyncGenerator
-from decimal import Decimal
 
 from drivers.sdk import (
     Ask,
@@ -30,7 +29,7 @@ from drivers.sdk import (
     Write,
     apart,
 )
-from protocols.gatt.blood_pressure_reading import pressures
+from protocols.gatt.blood_pressure_reading import whole_pressures
 from protocols.vendor import andon
 from protocols.vendor.andon import Record
 
@@ -65,11 +64,9 @@ async def _session(link: SerialLink, _: Terms) -> AsyncGenerator[Event, None]:
 
 
 def _observation(record: Record, data: bytes) -> Observation:
-    numbers = map(Decimal, (record.systolic, record.diastolic, record.pulse))
-    systolic, diastolic, pulse = numbers
     return Observation(
         kind=Kind.BLOOD_PRESSURE,
-        values=pressures(systolic, diastolic, None, pulse),
+        values=whole_pressures(record.systolic, record.diastolic, record.pulse),
         device_time=record.time,
         raw=(data,),
     )

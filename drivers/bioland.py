@@ -75,9 +75,8 @@ async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
     except (LinkLost, NoReply) as error:
         failure = error  # what came before is right all the same
     events = [_event(frame, results[0].added) for frame in _oldest_first(results)]
-    told = apart(event for event in events if isinstance(event, Observation))
-    for event in events:
-        yield next(told) if isinstance(event, Observation) else event
+    for event in apart(events):
+        yield event
     if failure is not None:
         raise failure
 

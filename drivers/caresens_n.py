@@ -19,7 +19,6 @@ from drivers.sdk import (
     Conversation,
     Damaged,
     DateTime,
-    DecodeError,
     DeviceClock,
     Event,
     Identity,
@@ -39,7 +38,6 @@ from drivers.sdk import (
     apart,
     clock_to_set,
 )
-from protocols.errors import Fault
 from protocols.vendor import isens_serial
 from protocols.vendor.isens_serial import MOST_RECORDS, Flag, Packet, Record
 
@@ -112,15 +110,7 @@ async def _check_protocol(link: SerialLink) -> None:
 async def _ask(
     meter: _Meter, name: str, packet: Packet, read: Callable[[Packet], _A]
 ) -> _A:
-    def answer(found: Packet) -> _A | None:
-        try:
-            return read(found)
-        except DecodeError as error:
-            if error.fault == Fault.DEVICE_ERROR:
-                raise  # it will not do it, however often it is asked
-            return None
-
-    return await meter.ask(Ask(name, packet.encode(), answer))
+    return await meter.ask(Ask.reading(name, packet.encode(), read))
 
 
 async def _serial_number(meter: _Meter) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
+from protocols.errors import DecodeError, Fault
 from protocols.link import GattLink, Stream
 from protocols.stream import Damaged
 
@@ -46,6 +47,29 @@ class Ask(Generic[M, A]):
     name: str
     data: bytes
     answer: Callable[[M], A | None]
+
+    @classmethod
+    def reading(cls, name: str, data: bytes, read: Callable[[M], A]) -> "Ask[M, A]":
+        """Return a question whose answer is what a codec can read.
+
+        Where the codec finds that the device refuses, asking again is of no use,
+        and the refusal is raised.
+
+        Args:
+            name: As in `Ask`.
+            data: As in `Ask`.
+            read: Reads an answer; raises `DecodeError` for what is none.
+        """
+
+        def answer(message: M) -> A | None:
+            try:
+                return read(message)
+            except DecodeError as error:
+                if error.fault == Fault.DEVICE_ERROR:
+                    raise
+                return None
+
+        return cls(name, data, answer)
 
 
 class Conversation(Generic[M]):

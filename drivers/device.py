@@ -1,14 +1,18 @@
-"""What is known of a device, what is peculiar to it, and what is allowed with it."""
+"""What is known of a device and of its records, and what is allowed with it."""
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
+from hashlib import blake2b
 from typing import TypeVar
 from uuid import UUID
 
+from protocols.errors import DecodeError
+from protocols.gatt import device_information
 from protocols.gatt.time import DateTime
+from protocols.link import GattLink
 
 Q = TypeVar("Q")
 
@@ -135,3 +139,59 @@ def clock_to_set(terms: Terms, shown: DateTime | None) -> datetime | None:
     if moment is not None and abs(now - moment) <= _CLOCK_TOLERANCE:
         return None
     return now
+
+
+async def identify(link: GattLink) -> Identity:
+    """Read who the device is from its Device Information Service.
+
+    A refusal is not taken for an empty answer, for then the same device would
+    have another identity at the next visit, and its readings be stored twice.
+
+    Raises:
+        LinkLost: The connection is gone.
+        Refused: The device has the text and does not give it.
+    """
+    return Identity(
+        manufacturer=await _text(link, device_information.MANUFACTURER_NAME),
+        model=await _text(link, device_information.MODEL_NUMBER),
+        serial=await _text(link, device_information.SERIAL_NUMBER),
+        firmware=await _text(link, device_information.FIRMWARE_REVISION),
+    )
+
+
+def mark_of(newest: Sequence[bytes]) -> int:
+    """Return a mark by which the next visit knows the newest records again.
+
+    Several records, for one time may come twice when a clock is set back.
+
+    Args:
+        newest: What tells each of the newest records from others, in the order of
+            the walk; 1 to 7 records.
+    """
+    digest = blake2b(b"".join(newest), digest_size=7).digest()
+    return int.from_bytes(digest, "big") << 3 | len(newest)
+
+
+def marked(mark: int | None) -> int:
+    """Return how many records a mark of `mark_of` stands for; 0 for none."""
+    return 0 if mark is None else mark & 7
+
+
+def ends_with(walked: Sequence[bytes], mark: int | None) -> bool:
+    """Whether a walk has come to the records that ``mark`` stands for.
+
+    Args:
+        walked: What tells each record from others, of the last few at least.
+        mark: That of the last visit; None at the first one.
+    """
+    size = marked(mark)
+    return size > 0 and mark_of(walked[-size:]) == mark
+
+
+async def _text(link: GattLink, uuid: UUID) -> str:
+    if not link.has(uuid):
+        return ""
+    try:
+        return device_information.decode_string(await link.read(uuid))
+    except DecodeError:
+        return ""  # no text at all; it will be none at the next visit too

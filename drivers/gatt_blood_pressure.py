@@ -11,20 +11,9 @@ Tested:   firmware_sim.devices.gatt_blood_pressure; no hardware yet.
 from collections.abc import Iterator
 from decimal import Decimal
 
-from drivers.sdk import (
-    GattDriver,
-    Identity,
-    Kind,
-    Model,
-    Observation,
-    Quantity,
-    State,
-    Unit,
-    Value,
-)
-from protocols.gatt import blood_pressure
-from protocols.gatt.blood_pressure import Flag, Measurement, Status
-from protocols.kinds import flag_names
+from drivers.sdk import GattDriver, Identity, Kind, Model, Observation
+from protocols.gatt import blood_pressure, blood_pressure_reading
+from protocols.gatt.blood_pressure import Flag, Measurement
 from protocols.medfloat import Number
 
 _BEURER = 0x40
@@ -33,20 +22,7 @@ _TURNED = ("BM48", "BM59", "BM85")  # pulse and status with the high byte first
 
 
 def _observations(payload: bytes, _identity: Identity) -> Iterator[Observation]:
-    seen = _decode(payload)
-    status = seen.status or 0
-    context = []
-    if (pulse_range := blood_pressure.pulse_range(status)) != "within":
-        context.append(("pulse-range", pulse_range))
-    yield Observation(
-        kind=Kind.BLOOD_PRESSURE,
-        values=tuple(_values(seen)),
-        device_time=seen.time,
-        slot=None if seen.user == blood_pressure.UNKNOWN_USER else seen.user,
-        status=tuple(flag_names(Status, status)),
-        context=tuple(context),
-        raw=(payload,),
-    )
+    yield blood_pressure_reading.observation(_decode(payload), payload)
 
 
 def _decode(payload: bytes) -> Measurement:
@@ -63,25 +39,6 @@ def _decode(payload: bytes) -> Measurement:
 
 def _is_pulse(number: Number | None) -> bool:
     return isinstance(number, Decimal) and _SLOWEST <= number <= _FASTEST
-
-
-def _values(seen: Measurement) -> Iterator[Value]:
-    unit = Unit.KILOPASCAL if Flag.KPA in seen.flags else Unit.MM_HG
-    yield _value(Quantity.SYSTOLIC, seen.systolic, unit)
-    yield _value(Quantity.DIASTOLIC, seen.diastolic, unit)
-    mean = _value(Quantity.MEAN_PRESSURE, seen.mean, unit)
-    # Home cuffs send NaN or 0 for a mean that they don't compute: it is absent.
-    if mean.state not in (State.NOT_A_NUMBER, State.NO_VALUE):
-        yield mean
-    if seen.pulse_rate is not None:
-        yield _value(Quantity.PULSE_RATE, seen.pulse_rate, Unit.PER_MINUTE)
-
-
-def _value(quantity: Quantity, number: Number, unit: Unit) -> Value:
-    value = Value.of(quantity, number, unit)
-    if value.number is not None and value.number <= 0:
-        return Value(quantity, unit, None, State.NO_VALUE)
-    return value
 
 
 DRIVER = GattDriver(

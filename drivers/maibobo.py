@@ -9,7 +9,6 @@ Tested:   firmware_sim.devices.maibobo; no hardware yet.
 """
 
 from collections.abc import Iterator
-from decimal import Decimal
 from uuid import UUID
 
 from drivers.sdk import (
@@ -23,6 +22,7 @@ from drivers.sdk import (
     Unit,
     Value,
 )
+from protocols.gatt.blood_pressure_reading import whole_pressures
 from protocols.gatt.uuid import sig
 from protocols.vendor import maibobo
 from protocols.vendor.maibobo import UNSET, Failed, Result
@@ -51,23 +51,13 @@ def _observations(payload: bytes, _identity: Identity) -> Iterator[Observation]:
         is_right = message.time.year > UNSET.year
         yield Observation(
             kind=Kind.BLOOD_PRESSURE,
-            values=(
-                _value(Quantity.SYSTOLIC, message.systolic, Unit.MM_HG),
-                _value(Quantity.DIASTOLIC, message.diastolic, Unit.MM_HG),
-                _value(Quantity.PULSE_RATE, message.pulse, Unit.PER_MINUTE),
-            ),
+            values=whole_pressures(message.systolic, message.diastolic, message.pulse),
             device_time=message.time if is_set else None,
             slot=message.user,
             status=() if is_right else ("time_fault",),
             context=() if is_set else (("unset-clock", str(message.time)),),
             raw=(payload,),
         )
-
-
-def _value(quantity: Quantity, number: int, unit: Unit) -> Value:
-    if number == 0:
-        return Value(quantity, unit, None, State.NO_VALUE)
-    return Value(quantity, unit, Decimal(number))
 
 
 DRIVER = GattDriver(

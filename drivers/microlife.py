@@ -11,8 +11,6 @@ Tested:   firmware_sim.devices.microlife; no hardware yet.
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
 from datetime import datetime
-from decimal import Decimal
-from hashlib import blake2b
 
 from drivers.sdk import (
     Ask,
@@ -30,17 +28,16 @@ from drivers.sdk import (
     Model,
     NoReply,
     Observation,
-    Quantity,
-    State,
     Terms,
     Undecoded,
-    Unit,
-    Value,
     Write,
     apart,
     clock_to_set,
+    ends_with,
     identify,
+    mark_of,
 )
+from protocols.gatt.blood_pressure_reading import whole_pressures
 from protocols.gatt.uuid import sig
 from protocols.vendor import microlife, microlife_answers
 from protocols.vendor.microlife import Command, Frame, Reply, Sender
@@ -145,9 +142,10 @@ def _events(payload: bytes, mark: int | None) -> Iterator[Event]:
     seen = list(apart(_observation(record, slot) for record in history.records))
     # The place at which records stood whose clock was never set can't be told by
     # their time: without this, each visit would bring them anew.
-    yield from seen[_told(history.records, mark) :]
-    if seen:
-        yield Checkpoint(_mark(history.records[-_KNOWN:]))
+    raw = [record.raw for record in history.records]
+    yield from seen[_told(raw, mark) :]
+    if raw:
+        yield Checkpoint(mark_of(raw[-_KNOWN:]))
 
 
 def _observation(record: Record, slot: int | None) -> Observation:
@@ -160,11 +158,7 @@ def _observation(record: Record, slot: int | None) -> Observation:
         status.append("atrial_fibrillation")
     return Observation(
         kind=Kind.BLOOD_PRESSURE,
-        values=(
-            _value(Quantity.SYSTOLIC, record.systolic, Unit.MM_HG),
-            _value(Quantity.DIASTOLIC, record.diastolic, Unit.MM_HG),
-            _value(Quantity.PULSE_RATE, record.pulse, Unit.PER_MINUTE),
-        ),
+        values=whole_pressures(record.systolic, record.diastolic, record.pulse),
         device_time=record.time,
         slot=slot,
         status=tuple(status),
@@ -173,26 +167,10 @@ def _observation(record: Record, slot: int | None) -> Observation:
     )
 
 
-def _value(quantity: Quantity, number: int, unit: Unit) -> Value:
-    if number == 0:
-        return Value(quantity, unit, None, State.NO_VALUE)
-    return Value(quantity, unit, Decimal(number))
-
-
-def _mark(newest: tuple[Record, ...]) -> int:
-    """Return a number for the newest records, and how many they are, 1 to 4."""
-    raw = b"".join(record.raw for record in newest)
-    digest = blake2b(raw, digest_size=7).digest()
-    return int.from_bytes(digest, "big") << 3 | len(newest)
-
-
-def _told(records: tuple[Record, ...], mark: int | None) -> int:
+def _told(raw: list[bytes], mark: int | None) -> int:
     """Return how many of the records, from the oldest, were told before."""
-    size = 0 if mark is None else mark & 7
-    for end in range(len(records), max(size, 1) - 1, -1):
-        if size and _mark(records[end - size : end]) == mark:
-            return end
-    return 0
+    ends = range(len(raw), 0, -1)
+    return next((end for end in ends if ends_with(raw[:end], mark)), 0)
 
 
 DRIVER = GattDriver(

@@ -14,7 +14,6 @@ import secrets
 from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import TypeVar
 
 from drivers.sdk import (
@@ -42,7 +41,7 @@ from drivers.sdk import (
     clock_to_set,
     identify,
 )
-from protocols.gatt.blood_pressure_reading import pressures
+from protocols.gatt.blood_pressure_reading import whole_pressures
 from protocols.observation import is_undated
 from protocols.vendor import omron_download, omron_eeprom, omron_memory, omron_models
 from protocols.vendor.omron_download import NotServed, Walk
@@ -169,12 +168,10 @@ def _told(
         except DecodeError as error:
             yield Undecoded(f"record of user {user + 1}", raw, str(error))
             continue
-        numbers = map(Decimal, (record.systolic, record.diastolic, record.pulse))
-        systolic, diastolic, pulse = numbers
         seen.append(
             Observation(
                 kind=Kind.BLOOD_PRESSURE,
-                values=pressures(systolic, diastolic, None, pulse),
+                values=whole_pressures(record.systolic, record.diastolic, record.pulse),
                 device_time=record.time,
                 slot=user + 1 if len(model.users) > 1 else None,
                 status=record.status,

@@ -12,7 +12,6 @@ is what the cuff sent, and nowhere else: neither in a context nor in a problem.
 """
 
 from collections.abc import AsyncGenerator, Iterator
-from decimal import Decimal
 
 from drivers.sdk import (
     DecodeError,
@@ -30,7 +29,7 @@ from drivers.sdk import (
     Unit,
     Value,
 )
-from protocols.gatt.blood_pressure_reading import pressures
+from protocols.gatt.blood_pressure_reading import whole_pressures
 from protocols.vendor import omron_hbp9030
 
 _FAILED = (
@@ -67,8 +66,7 @@ def _events(frame: bytes, _identity: Identity) -> Iterator[Event]:
 def _values(vitals: tuple[int, int, int] | None) -> tuple[Value, ...]:
     if vitals is None:
         return _FAILED
-    systolic, diastolic, pulse = map(Decimal, vitals)
-    return pressures(systolic, diastolic, None, pulse)
+    return whole_pressures(*vitals)
 
 
 DRIVER = SerialDriver(
@@ -79,6 +77,11 @@ DRIVER = SerialDriver(
     models=(Model("HBP-9030", note=_NOTE), Model("HBP-9031C", note=_NOTE)),
     frames=omron_hbp9030.lines,
     on=_events,
+    shows={
+        Quantity.SYSTOLIC: (60, 260),
+        Quantity.DIASTOLIC: (30, 215),
+        Quantity.PULSE_RATE: (40, 180),
+    },
     before=_introduce,
     once_only=True,
 )

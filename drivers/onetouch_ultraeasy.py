@@ -11,7 +11,6 @@ Tested:   firmware_sim.devices.onetouch_ultraeasy; no hardware yet.
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable
 from decimal import Decimal
-from hashlib import blake2b
 
 from drivers.sdk import (
     Checkpoint,
@@ -33,6 +32,8 @@ from drivers.sdk import (
     Unit,
     Value,
     Write,
+    ends_with,
+    mark_of,
 )
 from protocols.stream import Damaged
 from protocols.vendor import lifescan, lifescan_ultraeasy
@@ -60,10 +61,10 @@ async def _session(link: SerialLink, terms: Terms) -> AsyncGenerator[Event, None
     )
     walked: list[bytes] = []
     found: list[Event] = []
-    while len(walked) < count and not _ends_with(walked, terms.mark):
+    while len(walked) < count and not ends_with(walked, terms.mark):
         walked.append(await meter.ask(lifescan_ultraeasy.ask_record(len(walked))))
         found.append(_event(len(walked) - 1, walked[-1]))
-        done = len(walked) == count or _ends_with(walked, terms.mark)
+        done = len(walked) == count or ends_with(walked, terms.mark)
         if done or len(found) >= _BLOCK:
             # A record does not say whose it is: the plug may hang in another meter.
             if await _serial_number(meter) != serial:
@@ -72,28 +73,13 @@ async def _session(link: SerialLink, terms: Terms) -> AsyncGenerator[Event, None
                 yield event
             found.clear()
     if walked:
-        yield Checkpoint(_mark(walked[:_KNOWN]))
+        yield Checkpoint(mark_of(walked[:_KNOWN]))
 
 
 async def _serial_number(meter: "_Conversation") -> str:
     return lifescan_ultraeasy.read_serial_number(
         await meter.ask(lifescan_ultraeasy.ask_serial_number())
     )
-
-
-def _mark(newest: list[bytes]) -> int:
-    """Return a number for the newest records, and how many they are, 1 to 4."""
-    digest = blake2b(b"".join(newest), digest_size=7).digest()
-    return int.from_bytes(digest, "big") << 3 | len(newest)
-
-
-def _ends_with(walked: list[bytes], mark: int | None) -> bool:
-    """Whether the walk has come to the records that were the newest last time.
-
-    Several in a row, for one time may come twice when a clock is set back.
-    """
-    size = 0 if mark is None else mark & 7
-    return 0 < size <= len(walked) and _mark(walked[-size:]) == mark
 
 
 def _event(index: int, message: bytes) -> Event:

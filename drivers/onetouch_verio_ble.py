@@ -10,7 +10,6 @@ Tested:   firmware_sim.devices.onetouch_verio_ble; no hardware yet.
 
 from collections.abc import AsyncGenerator, Callable
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import TypeVar
 from zlib import crc32
 
@@ -29,12 +28,8 @@ from drivers.sdk import (
     Model,
     NoReply,
     Observation,
-    Quantity,
-    State,
     Terms,
     Undecoded,
-    Unit,
-    Value,
     Write,
     clock_to_set,
     identify,
@@ -159,17 +154,8 @@ class _Meter:
 
     async def ask(self, name: str, message: bytes, read: Callable[[bytes], _A]) -> _A:
         """Return what the answer to ``message`` says."""
-
-        def answer(found: bytes) -> _A | None:
-            try:
-                return read(found)
-            except DecodeError as error:
-                if error.fault == Fault.DEVICE_ERROR:
-                    raise  # it will not do it, however often it is asked
-                return None
-
-        packet = lifescan_verio_ble.encode(message)
-        said = await self._talk.ask(Ask(name, packet, answer), attempts=_ATTEMPTS)
+        question = Ask.reading(name, lifescan_verio_ble.encode(message), read)
+        said = await self._talk.ask(question, attempts=_ATTEMPTS)
         await self._talk.tell(lifescan_verio_ble.ACKNOWLEDGE)
         return said
 
@@ -228,24 +214,13 @@ def _events(number: int, message: bytes) -> list[Observation | Undecoded]:
     return [
         Observation(
             kind=Kind.CONTROL_SOLUTION if record.is_control else Kind.GLUCOSE,
-            values=(_value(record.mg_per_dl),),
+            values=(lifescan_verio.glucose(record.mg_per_dl),),
             device_time=record.time,
             sequence=number,
             context=(("unknown-byte", f"{unknown:#04x}"),) if unknown else (),
             raw=(message,),
         )
     ]
-
-
-def _value(mg_per_dl: int) -> Value:
-    number, state = None, State.MEASURED
-    if mg_per_dl > lifescan_verio.HIGHEST:
-        state = State.ABOVE_RANGE
-    elif mg_per_dl < lifescan_verio.LOWEST:
-        state = State.BELOW_RANGE
-    else:
-        number = Decimal(mg_per_dl)
-    return Value(Quantity.GLUCOSE, Unit.MG_PER_DL, number, state)
 
 
 _NOTE = "Pair it once by its own menu; afterwards switch Bluetooth on at the meter."

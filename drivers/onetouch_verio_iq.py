@@ -9,7 +9,6 @@ Tested:   firmware_sim.devices.onetouch_verio_iq; no hardware yet.
 """
 
 from collections.abc import AsyncGenerator, Callable
-from decimal import Decimal
 from typing import TypeVar
 
 from drivers.sdk import (
@@ -24,14 +23,10 @@ from drivers.sdk import (
     Model,
     NoReply,
     Observation,
-    Quantity,
     SerialDriver,
     SerialLink,
-    State,
     Terms,
     Undecoded,
-    Unit,
-    Value,
     Write,
     apart,
     clock_to_set,
@@ -75,15 +70,8 @@ async def _session(link: SerialLink, terms: Terms) -> AsyncGenerator[Event, None
 
 
 def _ask(name: str, message: bytes, read: Callable[[bytes], _A]) -> Ask[Frame, _A]:
-    def answer(frame: Frame) -> _A | None:
-        try:
-            return read(frame.message)
-        except DecodeError as error:
-            if error.fault == Fault.DEVICE_ERROR:
-                raise  # it will not do it, however often it is asked
-            return None
-
-    return Ask(name, Frame(Link(0), message).encode(), answer)
+    data = Frame(Link(0), message).encode()
+    return Ask.reading(name, data, lambda frame: read(frame.message))
 
 
 def _taken(message: bytes) -> bool:
@@ -135,24 +123,11 @@ def _event(index: int, message: bytes) -> Observation | Undecoded:
     meal = lifescan_verio.MEALS.get(record.meal or 0, f"reserved-{record.meal}")
     return Observation(
         kind=Kind.CONTROL_SOLUTION if record.is_control else Kind.GLUCOSE,
-        values=(_value(record.mg_per_dl),),
+        values=(lifescan_verio.glucose(record.mg_per_dl),),
         device_time=record.time,
         context=(("meal", meal),) if record.meal else (),
         raw=(message,),
     )
-
-
-def _value(mg_per_dl: int) -> Value:
-    number, state = None, State.MEASURED
-    if mg_per_dl == 0:
-        state = State.NO_VALUE
-    elif mg_per_dl > lifescan_verio.HIGHEST:
-        state = State.ABOVE_RANGE
-    elif mg_per_dl < lifescan_verio.LOWEST:
-        state = State.BELOW_RANGE
-    else:
-        number = Decimal(mg_per_dl)
-    return Value(Quantity.GLUCOSE, Unit.MG_PER_DL, number, state)
 
 
 DRIVER = SerialDriver(

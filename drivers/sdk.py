@@ -19,7 +19,7 @@ from collections.abc import (
 )
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, TypeVar
 from uuid import UUID
 
 from drivers.conversation import Ask, Conversation, Decoder, GattStream, NoReply
@@ -30,10 +30,14 @@ from drivers.device import (
     Which,
     Write,
     clock_to_set,
+    ends_with,
+    identify,
+    mark_of,
+    marked,
     quirk,
 )
 from protocols.errors import DecodeError
-from protocols.gatt import device_information, time
+from protocols.gatt import time
 from protocols.gatt.time import DateTime
 from protocols.link import GattLink, LinkLost, Packet, Refused, SerialLink
 from protocols.observation import (
@@ -80,7 +84,10 @@ __all__ = [
     "Write",
     "apart",
     "clock_to_set",
+    "ends_with",
     "identify",
+    "mark_of",
+    "marked",
     "quirk",
     "read_clock",
     "receive",
@@ -119,6 +126,7 @@ class Undecoded:
 
 
 Event = Identity | DeviceClock | Observation | Checkpoint | Undecoded
+_E = TypeVar("_E", bound=Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +153,8 @@ class GattDriver:
         recover: Makes events of packets, in the order in which they came, that an
             earlier visit wrote down and did not come to capture. Give it where a
             reading comes in several; else `on` is asked of each by itself.
+        shows: The least and the most that all its models can show of a quantity, in
+            its canonical unit, as far as it is known.
         once_only: The device tells a reading only once, so the agent writes
             each payload down before anything else happens to it.
         pairs: The device is to be paired with; False for one that can't be.
@@ -163,6 +173,7 @@ class GattDriver:
     before: Callable[[GattLink, Terms], AsyncGenerator[Event, None]] | None = None
     session: Callable[[GattLink, Terms], AsyncGenerator[Event, None]] | None = None
     recover: Callable[[Sequence[Packet], Identity], Iterable[Event]] | None = None
+    shows: Mapping[Quantity, tuple[float, float]] = field(default_factory=dict)
     once_only: bool = False
     pairs: bool = True
 
@@ -248,6 +259,7 @@ class SerialDriver:
         on: From a frame, and what is known of the device, to what it tells.
         before: What to do before anything is heard.
         session: Takes the link, and the terms of the visit.
+        shows: As for `GattDriver`.
         once_only: The device tells a reading only once, so the agent writes
             each frame down before anything else happens to it.
     """
@@ -263,6 +275,7 @@ class SerialDriver:
     on: Callable[[bytes, Identity], Iterator[Event]] | None = None
     before: Callable[[SerialLink, Terms], AsyncGenerator[Event, None]] | None = None
     session: Callable[[SerialLink, Terms], AsyncGenerator[Event, None]] | None = None
+    shows: Mapping[Quantity, tuple[float, float]] = field(default_factory=dict)
     once_only: bool = False
 
     def visit(self, link: SerialLink, terms: Terms) -> AsyncGenerator[Event, None]:
@@ -316,25 +329,28 @@ class SerialDriver:
                     yield event
 
 
-def apart(seen: Iterable[Observation]) -> Iterator[Observation]:
-    """Yield observations, those told apart that else were the same reading.
+def apart(events: Iterable[_E]) -> Iterator[_E]:
+    """Yield events, the observations told apart that else were the same reading.
 
     A device that keeps neither a number nor seconds may hold two of one minute
     and one value. They get their `POSITION`, which the next visit finds again.
 
     Args:
-        seen: Observations without a sequence number, oldest first, from the
-            start of the memory or at least of their minute.
+        events: Among them observations without a sequence number, oldest first,
+            from the start of the memory or at least of their minute.
     """
     counts: Counter[object] = Counter()
-    for one in seen:
-        facts = one.kind, one.slot, one.device_time, one.values
+    for event in events:
+        if not isinstance(event, Observation):
+            yield event
+            continue
+        facts = event.kind, event.slot, event.device_time, event.values
         counts[facts] += 1
         if counts[facts] == 1:
-            yield one
+            yield event
             continue
         position = POSITION, str(counts[facts])
-        yield replace(one, context=tuple(sorted([*one.context, position])))
+        yield replace(event, context=tuple(sorted([*event.context, position])))
 
 
 async def receive(link: GattLink, timeout_s: float) -> Packet:
@@ -355,24 +371,6 @@ async def receive(link: GattLink, timeout_s: float) -> Packet:
         raise NoReply(f"nothing came for {timeout_s:g} s") from None
 
 
-async def identify(link: GattLink) -> Identity:
-    """Read who the device is from its Device Information Service.
-
-    A refusal is not taken for an empty answer, for then the same device would
-    have another identity at the next visit, and its readings be stored twice.
-
-    Raises:
-        LinkLost: The connection is gone.
-        Refused: The device has the text and does not give it.
-    """
-    return Identity(
-        manufacturer=await _text(link, device_information.MANUFACTURER_NAME),
-        model=await _text(link, device_information.MODEL_NUMBER),
-        serial=await _text(link, device_information.SERIAL_NUMBER),
-        firmware=await _text(link, device_information.FIRMWARE_REVISION),
-    )
-
-
 async def read_clock(link: GattLink) -> DeviceClock | None:
     """Read the device's clock by Current Time or Date Time; None if it has none.
 
@@ -386,12 +384,3 @@ async def read_clock(link: GattLink) -> DeviceClock | None:
         except (Refused, DecodeError):
             continue  # a clock that can't be read corrects nothing
     return None
-
-
-async def _text(link: GattLink, uuid: UUID) -> str:
-    if not link.has(uuid):
-        return ""
-    try:
-        return device_information.decode_string(await link.read(uuid))
-    except DecodeError:
-        return ""  # no text at all; it will be none at the next visit too

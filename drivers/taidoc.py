@@ -12,7 +12,6 @@ Tested:   firmware_sim.devices.taidoc; no hardware yet.
 from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from hashlib import blake2b
 from uuid import UUID
 
 from drivers.sdk import (
@@ -42,6 +41,9 @@ from drivers.sdk import (
     Write,
     apart,
     clock_to_set,
+    ends_with,
+    mark_of,
+    marked,
     quirk,
 )
 from protocols.vendor import taidoc, taidoc_records
@@ -146,7 +148,7 @@ async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
     if failure is not None:
         raise failure
     if newest and not family.keeps_users:
-        yield Checkpoint(_mark(newest))
+        yield Checkpoint(mark_of([record.facts for record in newest]))
     if (now := clock_to_set(terms, await device.clock())) is not None:
         await device.set_clock(DateTime.of(now))
 
@@ -213,7 +215,7 @@ class _Device:
         while len(seen) < count:
             seen.append(await self._record(len(seen), user))
             if new is None and _ends_with(seen, mark):
-                new = len(seen) - ((mark or 0) & 7)
+                new = len(seen) - marked(mark)
             if new == 0 or (new and seen[-1].clock.time != seen[new - 1].clock.time):
                 break  # the oldest new one's twins of the same minute are there too
             if len(seen) % _BLOCK == 0:
@@ -248,17 +250,8 @@ class _Device:
         return await self._talk.ask(Ask(name, request.encode(), answer))
 
 
-def _mark(newest: list[_Record]) -> int:
-    """Return a number for the newest records, and how many they are, 1 to 4."""
-    facts = b"".join(record.facts for record in newest)
-    digest = blake2b(facts, digest_size=7).digest()
-    return int.from_bytes(digest, "big") << 3 | len(newest)
-
-
 def _ends_with(walked: list[_Record], mark: int | None) -> bool:
-    """Whether the walk has come to the records that were the newest last time."""
-    size = 0 if mark is None else mark & 7
-    return 0 < size <= len(walked) and _mark(walked[-size:]) == mark
+    return ends_with([record.facts for record in walked[-_KNOWN:]], mark)
 
 
 def _to_tell(
@@ -270,7 +263,7 @@ def _to_tell(
     is new, and only where the next mark will be behind it.
     """
     ends = range(len(walked) + 1)
-    known = (end - (mark or 0) % 8 for end in ends if _ends_with(walked[:end], mark))
+    known = (end - marked(mark) for end in ends if _ends_with(walked[:end], mark))
     new = next(known, len(walked)) if is_whole else 0
     return [
         record
@@ -292,9 +285,7 @@ def _events(walked: dict[int, list[_Record]], family: _Family) -> Iterator[Event
         for user, records in walked.items()
         for record in reversed(records)
     ]
-    told = apart(event for event in events if isinstance(event, Observation))
-    for event in events:
-        yield next(told) if isinstance(event, Observation) else event
+    yield from apart(events)
 
 
 def _event(record: _Record, user: int, family: _Family) -> Event:

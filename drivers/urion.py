@@ -9,7 +9,6 @@ Tested:   firmware_sim.devices.urion; no hardware yet.
 """
 
 from collections.abc import AsyncGenerator, Iterator
-from decimal import Decimal
 
 from drivers.sdk import (
     DateTime,
@@ -23,15 +22,12 @@ from drivers.sdk import (
     NoReply,
     Observation,
     Packet,
-    Quantity,
-    State,
     Terms,
-    Unit,
-    Value,
     Write,
     identify,
     receive,
 )
+from protocols.gatt.blood_pressure_reading import whole_pressures
 from protocols.gatt.uuid import sig
 from protocols.vendor import urion
 from protocols.vendor.urion import (
@@ -103,21 +99,13 @@ def _observations(payload: bytes, _identity: Identity) -> Iterator[Observation]:
         case Record():
             yield Observation(
                 kind=Kind.BLOOD_PRESSURE,
-                values=(
-                    _value(Quantity.SYSTOLIC, message.systolic, Unit.MM_HG),
-                    _value(Quantity.DIASTOLIC, message.diastolic, Unit.MM_HG),
-                    _value(Quantity.PULSE_RATE, message.pulse, Unit.PER_MINUTE),
+                values=whole_pressures(
+                    message.systolic, message.diastolic, message.pulse
                 ),
                 device_time=message.time,
                 status=("irregular_pulse",) if message.irregular else (),
                 raw=(payload,),
             )
-
-
-def _value(quantity: Quantity, number: int, unit: Unit) -> Value:
-    if number == 0:
-        return Value(quantity, unit, None, State.NO_VALUE)
-    return Value(quantity, unit, Decimal(number))
 
 
 DRIVER = GattDriver(

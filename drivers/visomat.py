@@ -9,7 +9,6 @@ Tested:   firmware_sim.devices.visomat; no hardware yet.
 """
 
 from collections.abc import AsyncGenerator
-from decimal import Decimal
 
 from drivers.sdk import (
     Ask,
@@ -28,7 +27,7 @@ from drivers.sdk import (
     Write,
     apart,
 )
-from protocols.gatt.blood_pressure_reading import pressures
+from protocols.gatt.blood_pressure_reading import whole_pressures
 from protocols.vendor import jpi
 from protocols.vendor.jpi import Record
 
@@ -78,11 +77,9 @@ def _whole(text: bytes) -> bytes | None:
 
 
 def _observation(user: int, record: Record, raw: bytes) -> Observation:
-    numbers = map(Decimal, (record.systolic, record.diastolic, record.pulse))
-    systolic, diastolic, pulse = numbers
     return Observation(
         kind=Kind.BLOOD_PRESSURE,
-        values=pressures(systolic, diastolic, None, pulse),
+        values=whole_pressures(record.systolic, record.diastolic, record.pulse),
         device_time=record.time,
         slot=user,
         # What it means is not certain: an irregular pulse, or a disturbance.

@@ -65,9 +65,8 @@ async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
     )
     vivachek.check_ready(await _ask(meter, "readiness", vivachek.ask(Command.READY)))
     events = [_event(frame) for frame in _oldest_first(await _download(meter, link))]
-    told = apart(event for event in events if isinstance(event, Observation))
-    for event in events:
-        yield next(told) if isinstance(event, Observation) else event
+    for event in apart(events):
+        yield event
     if (now := clock_to_set(terms, None)) is not None:
         request = vivachek.set_clock(DateTime.of(now))
         await _ask(meter, "setting of the clock", request, Mark.DONE)

@@ -9,19 +9,9 @@ Tested:   firmware_sim.devices.yonker; no hardware yet.
 """
 
 from collections.abc import Iterator
-from decimal import Decimal
 
-from drivers.sdk import (
-    GattDriver,
-    Identity,
-    Kind,
-    Model,
-    Observation,
-    Quantity,
-    State,
-    Unit,
-    Value,
-)
+from drivers.sdk import GattDriver, Identity, Kind, Model, Observation
+from protocols.gatt.blood_pressure_reading import whole_pressures
 from protocols.vendor import yonker
 
 _NOTE = "Connect it after measuring. The maker's oximeters look alike: not for them."
@@ -33,23 +23,13 @@ def _observations(payload: bytes, _identity: Identity) -> Iterator[Observation]:
     record = yonker.decode_record(payload)
     yield Observation(
         kind=Kind.BLOOD_PRESSURE,
-        values=(
-            _value(Quantity.SYSTOLIC, record.systolic, Unit.MM_HG),
-            _value(Quantity.DIASTOLIC, record.diastolic, Unit.MM_HG),
-            _value(Quantity.PULSE_RATE, record.pulse, Unit.PER_MINUTE),
-        ),
+        values=whole_pressures(record.systolic, record.diastolic, record.pulse),
         # It tells one result from the next, and when it was from none of them.
         device_time=record.time,
         status=("time_fault",),
         context=(("clock-bytes", record.clock.hex()),),
         raw=(payload,),
     )
-
-
-def _value(quantity: Quantity, number: int, unit: Unit) -> Value:
-    if number == 0:
-        return Value(quantity, unit, None, State.NO_VALUE)
-    return Value(quantity, unit, Decimal(number))
 
 
 DRIVER = GattDriver(

@@ -9,7 +9,7 @@ and ``firmware_sim.link`` either of them into a test's memory.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 
@@ -146,3 +146,13 @@ class SerialBench(Protocol):
 
     def feed(self, data: bytes) -> Iterable[bytes | Wait]:
         """Take received bytes; return answers, each sent as one piece."""
+
+
+class Around:
+    """A bench that differs from the one inside in what a subclass says."""
+
+    def __init__(self, bench: Any) -> None:  # noqa: ANN401 - any bench
+        self._bench = bench
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the bench's own
+        return getattr(self._bench, name)

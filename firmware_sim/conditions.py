@@ -11,7 +11,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from firmware_sim.bench import GattBench
+from firmware_sim.bench import Around
 from firmware_sim.series import Row
 from firmware_sim.trial import Shown
 from protocols.config import ConfigError
@@ -96,18 +96,12 @@ def enter(
     return _Low(bench) if conditions.low_battery and tells_battery(bench) else bench
 
 
-class _Low:
-    """A `GattBench` whose battery is low; everything else is the bench's own."""
-
-    def __init__(self, bench: GattBench) -> None:
-        self._bench = bench
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the bench's own
-        return getattr(self._bench, name)
+class _Low(Around):
+    """A `GattBench` whose battery is low."""
 
     def read(self, uuid: UUID) -> bytes:
         """Return a value, the Battery Level of a low battery."""
-        value = self._bench.read(uuid)
+        value: bytes = self._bench.read(uuid)
         return bytes([LOW_PERCENT]) if uuid == _BATTERY_LEVEL else value
 
 

@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 
 from firmware_sim.bench import (
     Action,
+    Around,
     AttError,
     GattBench,
     HangUp,
@@ -59,16 +60,14 @@ class Faults(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     refusal: Annotated[int, Meta(ge=1, le=255)] = 0x80
 
 
-class _Faulty:
-    """A bench whose sending goes wrong; everything else is the bench's own."""
+class _Faulty(Around):
+    """A bench whose sending goes wrong."""
 
     def __init__(self, bench: Any, faults: Faults) -> None:  # noqa: ANN401 - a bench
-        self._bench, self._faults = bench, faults
+        super().__init__(bench)
+        self._faults = faults
         self._sent = self._written = 0
         self._is_silent = False
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the bench's own
-        return getattr(self._bench, name)
 
     def _pieces(self, number: int, data: bytes) -> Iterator[bytes | Wait]:
         """Yield what arrives of one packet or answer."""

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from firmware_sim.bench import Characteristic, Security
+from firmware_sim.bench import AttError, Characteristic, Security
 from protocols.gatt.uuid import sig
 
 _DEVICE_INFORMATION, _BATTERY = sig(0x180A), sig(0x180F)
 _MODEL, _SERIAL, _FIRMWARE, _MANUFACTURER = map(sig, (0x2A24, 0x2A25, 0x2A26, 0x2A29))
 _BATTERY_LEVEL = sig(0x2A19)
+
+_READ_NOT_PERMITTED = 0x02  # ATT 1.0 §3.4.1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,13 @@ class Label:
             _FIRMWARE: self.firmware.encode(),
             _BATTERY_LEVEL: bytes([self.battery]),
         }
+
+    def read(self, uuid: UUID) -> bytes:
+        """Return one of `values`; raise `AttError` for what is not among them."""
+        try:
+            return self.values[uuid]
+        except KeyError:
+            raise AttError(_READ_NOT_PERMITTED) from None
 
 
 def services(security: Security) -> dict[UUID, tuple[Characteristic, ...]]:

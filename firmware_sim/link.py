@@ -6,7 +6,7 @@ asks for it, and a driver that asks for more than the device sends waits.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from random import Random
 from typing import TypeAlias
 from uuid import UUID
@@ -176,9 +176,6 @@ class SimGattLink:
 
     Args:
         bench: The device. Pairing and security are not simulated here.
-        lose: Packets that do not arrive. A lost indication takes the link with
-            it, unconfirmed; a notification is missed by nobody.
-        repeat: Packets that arrive twice.
         lost_after: The number of packets behind which the link is gone.
 
     Attributes:
@@ -191,15 +188,12 @@ class SimGattLink:
         self,
         bench: GattBench,
         *,
-        lose: Collection[int] = (),
-        repeat: Collection[int] = (),
         lost_after: int | None = None,
     ) -> None:
         self.noted: list[object] = []
         self.received: list[Packet] = []
         self.written: list[tuple[UUID, bytes]] = []
-        self._bench = bench
-        self._lose, self._repeat, self._lost_after = lose, repeat, lost_after
+        self._bench, self._lost_after = bench, lost_after
         self._known = {
             each.uuid: each for some in bench.services.values() for each in some
         }
@@ -207,7 +201,6 @@ class SimGattLink:
         self._due: deque[Iterator[Action]] = deque()
         self._ahead: Action | None = None  # what the bench does next, if known
         self._arrived: deque[Packet] = deque()
-        self._sent = 0
         self._change = asyncio.Event()
         self._is_gone = False
         bench.connected()
@@ -334,15 +327,10 @@ class SimGattLink:
 
     def _arrive(self, send: Send) -> None:
         self._fit(send.payload)
-        self._sent += 1
-        is_indication = "indicate" in self._known[send.uuid].properties
-        if self._sent not in self._lose:
-            times = 1 + (self._sent in self._repeat)
-            self._arrived.extend([Packet(send.uuid, send.payload)] * times)
-            self.received.extend([Packet(send.uuid, send.payload)] * times)
-            if is_indication:  # confirmed, the bench goes on
-                self._ahead = self._next()
-        elif is_indication:
-            self.unplug()
-        if self._sent == self._lost_after:
+        packet = Packet(send.uuid, send.payload)
+        self._arrived.append(packet)
+        self.received.append(packet)
+        if "indicate" in self._known[send.uuid].properties:
+            self._ahead = self._next()  # confirmed, the bench goes on
+        if len(self.received) == self._lost_after:
             self.unplug()

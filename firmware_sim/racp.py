@@ -1,4 +1,4 @@
-"""The Record Access Control Point as a meter sees it: requests, and refusals.
+"""The Record Access Control Point as a meter has it: requests, and what they start.
 
 Source: Bluetooth SIG, Glucose Service 1.0.1, §3.4; GATT Specification
 Supplement, Record Access Control Point.
@@ -7,19 +7,26 @@ Supplement, Record Access Control Point.
     refusal  06 00 op code u8, response value u8
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from functools import partial
 from struct import unpack
 from typing import Protocol, TypeVar
+from uuid import UUID
 
+from firmware_sim.bench import AttError, Send
+from protocols.gatt.uuid import sig
+
+CONTROL_POINT = sig(0x2A52)
 ALL_OPERATORS = frozenset(range(1, 7))
 
 _NULL, _ALL, _AT_MOST, _AT_LEAST, _WITHIN, _FIRST, _LAST = range(7)
 _COMPARING = (_AT_MOST, _AT_LEAST, _WITHIN)
 _SEQUENCE, _TIME = 1, 2  # filter types
 _SIZES = {_SEQUENCE: 2, _TIME: 7}
+_WRITE_NOT_PERMITTED, _INVALID_LENGTH = 0x03, 0x0D  # ATT 1.0 §3.4.1.1
 
 
 class Op(IntEnum):
@@ -113,6 +120,89 @@ class Request:
         return (self.low is None or self.low <= value) and (
             self.high is None or value <= self.high
         )
+
+
+class ControlPoint:
+    """The control point of a device, which carries out one request at a time.
+
+    Args:
+        tells: The characteristic that the records come by.
+        improper: The ATT error of a request before both are enabled.
+        running: The ATT error of a request while another one runs.
+        operators: The operators that the device knows.
+        filters: The filter types that it knows.
+        erasable: Whether it deletes records.
+    """
+
+    def __init__(
+        self,
+        tells: UUID,
+        *,
+        improper: int,
+        running: int,
+        operators: frozenset[int] = ALL_OPERATORS,
+        filters: frozenset[int] = frozenset(),
+        erasable: bool = False,
+    ) -> None:
+        self._needs = {tells, CONTROL_POINT}
+        self._improper, self._busy = improper, running
+        self._parse = partial(
+            parse, operators=operators, filters=filters, erasable=erasable
+        )
+        self._running: Request | None = None
+
+    def stop(self) -> None:
+        """Forget what was running."""
+        self._running = None
+
+    def take(
+        self, uuid: UUID, payload: bytes, enabled: Iterable[UUID]
+    ) -> Request | Send:
+        """Return a request that is to be carried out, or else what answers it.
+
+        Args:
+            uuid: What was written to.
+            payload: What was written.
+            enabled: The characteristics that the central has enabled.
+
+        Raises:
+            AttError: It is refused.
+        """
+        if uuid != CONTROL_POINT:
+            raise AttError(_WRITE_NOT_PERMITTED)
+        if not payload:
+            raise AttError(_INVALID_LENGTH)
+        if not self._needs.issubset(enabled):
+            raise AttError(self._improper)
+        if self._running is not None and payload[0] != Op.ABORT:
+            raise AttError(self._busy)
+        try:
+            request = self._parse(payload)
+        except Refusal as refusal:
+            return Send(CONTROL_POINT, refusal.payload)
+        if request.op is Op.ABORT:
+            self._running = None
+            return Send(CONTROL_POINT, request.answer(Answer.SUCCESS))
+        self._running = request
+        return request
+
+    def finish(
+        self, request: Request, sends: Iterable[Send], answer: bytes
+    ) -> Iterator[Send]:
+        """Yield what tells the records, then the answer, until it is aborted.
+
+        Args:
+            request: As `take` returned it.
+            sends: What tells the records; it is taken one by one.
+            answer: What says that all went well, or what did not.
+        """
+        for send in sends:
+            if self._running is not request:
+                return
+            yield send
+        if self._running is request:
+            self._running = None  # whoever hears the answer may ask again at once
+            yield Send(CONTROL_POINT, answer)
 
 
 def parse(

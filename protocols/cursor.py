@@ -15,7 +15,8 @@ class Cursor:
     grow fields behind those that we know: there `rest` takes what remains.
 
     Raises:
-        DecodeError: On a field that is cut short, and on bytes left over.
+        DecodeError: On a field that is cut short or is not the text that it must be,
+            and on bytes left over.
     """
 
     def __init__(self, what: str, data: bytes) -> None:
@@ -54,6 +55,17 @@ class Cursor:
             raise self.error(field, problem, Fault.TRUNCATED)
         self._at += size
         return chunk
+
+    def ascii(self, size: int, field: str) -> str:
+        """Return the next ``size`` bytes as ASCII text, padding and all."""
+        raw = self.take(size, field)
+        try:
+            return raw.decode("ascii")
+        except UnicodeDecodeError as error:
+            behind = size - error.start
+            raise self.error(
+                field, "is not ASCII", Fault.BAD_FIELD, size=behind
+            ) from error
 
     @property
     def left(self) -> int:

@@ -13,7 +13,8 @@ from typing import Any
 
 from dbus_fast import BusType, DBusError, Message, MessageType
 from dbus_fast.aio import MessageBus
-from dbus_fast.service import ServiceInterface, method
+from dbus_fast.annotations import DBusObjectPath, DBusStr, DBusUInt32
+from dbus_fast.service import ServiceInterface, dbus_method
 
 _PATH = "/org/vitalwire/agent"
 _REJECTED = "org.bluez.Error.Rejected"
@@ -55,8 +56,8 @@ class PairingAgent(ServiceInterface):
             if device and device["Connected"].value and _address(path) in addresses:
                 await _ask(self._bus, path, "org.bluez.Device1", "Disconnect")
 
-    @method("RequestPasskey")
-    def _request_passkey(self, device: "o") -> "u":  # type: ignore[name-defined]  # noqa: F821
+    @dbus_method("RequestPasskey")
+    def _request_passkey(self, device: DBusObjectPath) -> DBusUInt32:
         address = _address(device)
         passkey = self._expected.get(address)
         if passkey is None:
@@ -64,25 +65,27 @@ class PairingAgent(ServiceInterface):
         self.asked.add(address)
         return int(passkey)
 
-    @method("RequestConfirmation")
-    def _request_confirmation(self, device: "o", _passkey: "u") -> None:  # type: ignore[name-defined]  # noqa: F821
+    @dbus_method("RequestConfirmation")
+    def _request_confirmation(
+        self, device: DBusObjectPath, _passkey: DBusUInt32
+    ) -> None:
         # A device that shows a number asks a person to compare; nobody does here.
         self._must_be_just_works(device)
 
-    @method("RequestAuthorization")
-    def _request_authorization(self, device: "o") -> None:  # type: ignore[name-defined]  # noqa: F821
+    @dbus_method("RequestAuthorization")
+    def _request_authorization(self, device: DBusObjectPath) -> None:
         self._must_be_just_works(device)
 
-    @method("AuthorizeService")
-    def _authorize_service(self, device: "o", _uuid: "s") -> None:  # type: ignore[name-defined]  # noqa: F821
+    @dbus_method("AuthorizeService")
+    def _authorize_service(self, device: DBusObjectPath, _uuid: DBusStr) -> None:
         if _address(device) not in self._expected:
             raise DBusError(_REJECTED, "not a device of this station")
 
-    @method("Cancel")
+    @dbus_method("Cancel")
     def _cancel(self) -> None:
         pass
 
-    @method("Release")
+    @dbus_method("Release")
     def _release(self) -> None:
         pass
 

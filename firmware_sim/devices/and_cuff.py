@@ -50,7 +50,7 @@ _TIME, _PULSE_RATE, _STATUS = 2, 4, 16
 _STATUS_BITS = {"body_movement": 1 << 0, "irregular_pulse": 1 << 2}
 _FEATURES = 0x0005  # body movement, irregular pulse
 
-_READ_NOT_PERMITTED, _WRITE_NOT_PERMITTED, _INVALID_LENGTH = 0x02, 0x03, 0x0D
+_WRITE_NOT_PERMITTED, _INVALID_LENGTH = 0x03, 0x0D
 _NOT_NOW = 0x80
 
 _STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
@@ -144,10 +144,7 @@ class AndCuff:
             return date_time(self._clock() + self._ahead)
         if uuid == _FEATURE:
             return pack("<H", _FEATURES)
-        try:
-            return self._label.values[uuid]
-        except KeyError:
-            raise AttError(_READ_NOT_PERMITTED) from None
+        return self._label.read(uuid)
 
     def write(self, uuid: UUID, payload: bytes) -> Iterable[Action]:
         """Take a command, or the time."""

@@ -10,25 +10,17 @@ As cuffs do, it sends every unsent record as soon as its indications are
 enabled, tells each only once, and then hangs up.
 """
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from struct import pack
 from uuid import UUID
 
-from firmware_sim.bench import (
-    Action,
-    AttError,
-    Characteristic,
-    HangUp,
-    Pairing,
-    Security,
-    Send,
-)
+from firmware_sim.bench import Characteristic, Pairing, Security, Send
 from firmware_sim.fields import NOT_A_NUMBER, date_time, sfloat
 from firmware_sim.label import Label, services
+from firmware_sim.once_only import OnceOnly
 from firmware_sim.trial import Shown, SimClock, Span, Trial
 from protocols.gatt.uuid import sig
 from protocols.observation import Kind, Quantity, Unit
@@ -43,8 +35,6 @@ _STATUS_BITS = {
     "improper_position": 1 << 5,
 }
 _FEATURES = 0x0027  # body movement, cuff fit, irregular pulse, position
-
-_READ_NOT_PERMITTED, _WRITE_NOT_PERMITTED = 0x02, 0x03  # ATT 1.0 §3.4.1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +85,7 @@ class BloodPressureRecord:
         return Send(_MEASUREMENT, bytes([flags]) + fields)
 
 
-class BloodPressureCuff:
+class BloodPressureCuff(OnceOnly[BloodPressureRecord]):
     """A blood-pressure cuff's firmware: a `GattBench`.
 
     Args:
@@ -119,6 +109,7 @@ class BloodPressureCuff:
         passkey: int = 0,
         security: Security = Security.ENCRYPTED,
     ) -> None:
+        super().__init__(records, [_MEASUREMENT], lambda one: [one.indication()])
         self.name, self.pairing, self.passkey = name, pairing, passkey
         self.services = {
             _BLOOD_PRESSURE: (
@@ -127,53 +118,13 @@ class BloodPressureCuff:
             ),
             **services(Security.NONE),
         }
-        self._unsent = deque(records)
         self._label = label
-        self._enabled = False
-
-    @property
-    def unsent(self) -> tuple[BloodPressureRecord, ...]:
-        """What nobody has confirmed yet, oldest first."""
-        return tuple(self._unsent)
-
-    def store(self, record: BloodPressureRecord) -> None:
-        """Add a measurement, as a test does that somebody takes now."""
-        self._unsent.append(record)
-
-    def connected(self) -> None:
-        """Begin with nothing enabled."""
-        self._enabled = False
-
-    def disconnected(self) -> None:
-        """Stop sending; what was not confirmed is kept."""
-        self._enabled = False
 
     def read(self, uuid: UUID) -> bytes:
         """Return a value; raise `AttError` for what is not readable."""
         if uuid == _FEATURE:
             return pack("<H", _FEATURES)
-        try:
-            return self._label.values[uuid]
-        except KeyError:
-            raise AttError(_READ_NOT_PERMITTED) from None
-
-    def write(self, uuid: UUID, payload: bytes) -> Iterable[Action]:  # noqa: ARG002 - none
-        """Refuse: nothing is writable."""
-        raise AttError(_WRITE_NOT_PERMITTED)
-
-    def enabled(self, uuid: UUID, *, on: bool) -> Iterable[Action]:
-        """Send all that is unsent, then hang up, once 2A35 is enabled."""
-        if uuid != _MEASUREMENT:
-            return ()
-        self._enabled = on
-        return self._tell() if on else ()
-
-    def _tell(self) -> Iterator[Action]:
-        while self._unsent and self._enabled:
-            yield self._unsent[0].indication()
-            self._unsent.popleft()  # asked for more, the carrier has confirmed it
-        if self._enabled:
-            yield HangUp()
+        return self._label.read(uuid)
 
 
 def _record(shown: Shown) -> BloodPressureRecord:

@@ -20,22 +20,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from struct import pack
 from typing import Final
 from uuid import UUID
 
-from firmware_sim.bench import (
-    Action,
-    AttError,
-    Characteristic,
-    Pairing,
-    Security,
-    Send,
-)
+from firmware_sim.bench import Action, Characteristic, Pairing, Security, Send
 from firmware_sim.fields import date_time, sfloat
 from firmware_sim.label import Label, services
-from firmware_sim.racp import ALL_OPERATORS, Answer, Op, Refusal, Request, parse
+from firmware_sim.racp import CONTROL_POINT, Answer, ControlPoint, Op, Request
 from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial
 from protocols.crc import mcrf4xx
 from protocols.gatt.uuid import sig
@@ -43,7 +35,6 @@ from protocols.observation import Kind, Quantity, Unit
 
 _CGM, _MEASUREMENT, _FEATURE = sig(0x181F), sig(0x2AA7), sig(0x2AA8)
 _STATUS, _START, _RUN_TIME = sig(0x2AA9), sig(0x2AAA), sig(0x2AAB)
-_CONTROL_POINT = sig(0x2A52)
 
 _TREND, _QUALITY, _WARNING, _STATUS_OCTET = 0x01, 0x02, 0x20, 0x80
 _HAS_CRC, _HAS_TREND = 1 << 12, 1 << 15
@@ -56,7 +47,6 @@ _CAPACITY = 500
 _ATT_HEADER = 3
 _RUN_HOURS = 15 * 24
 
-_READ_NOT_PERMITTED, _WRITE_NOT_PERMITTED, _INVALID_LENGTH = 0x02, 0x03, 0x0D
 _CCCD_IMPROPER, _PROCEDURE_RUNNING = 0xFD, 0xFE  # Core Specification Supplement, B
 
 _STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
@@ -166,11 +156,13 @@ class GlucoseSensor:
         self._label = label
         self._has_crc, self._stopped, self._sample = has_crc, stopped, sample
         self._zone = zone
-        self._parse = partial(
-            parse, operators=ALL_OPERATORS, filters=frozenset({1}), erasable=False
+        self._point = ControlPoint(
+            _MEASUREMENT,
+            improper=_CCCD_IMPROPER,
+            running=_PROCEDURE_RUNNING,
+            filters=frozenset({1}),
         )
         self._enabled: set[UUID] = set()
-        self._running: Request | None = None
 
     def store(self, record: CgmRecord) -> None:
         """Add a value; forget the oldest of a full memory."""
@@ -179,11 +171,11 @@ class GlucoseSensor:
     def connected(self) -> None:
         """Begin with nothing enabled and nothing running."""
         self._enabled.clear()
-        self._running = None
+        self._point.stop()
 
     def disconnected(self) -> None:
         """Forget the procedure that was running."""
-        self._running = None
+        self._point.stop()
 
     def read(self, uuid: UUID) -> bytes:
         """Return a value; raise `AttError` for what is not readable."""
@@ -200,10 +192,7 @@ class GlucoseSensor:
         }
         if uuid in values:
             return _checked(values[uuid], has_crc=self._has_crc)
-        try:
-            return self._label.values[uuid]
-        except KeyError:
-            raise AttError(_READ_NOT_PERMITTED) from None
+        return self._label.read(uuid)
 
     def enabled(self, uuid: UUID, *, on: bool) -> Iterable[Action]:
         """Note it; nothing follows from it."""
@@ -212,47 +201,30 @@ class GlucoseSensor:
 
     def write(self, uuid: UUID, payload: bytes) -> Iterable[Action]:
         """Take a request to the control point; return what it starts."""
-        if uuid != _CONTROL_POINT:
-            raise AttError(_WRITE_NOT_PERMITTED)
-        if not payload:
-            raise AttError(_INVALID_LENGTH)
-        if not {_MEASUREMENT, _CONTROL_POINT} <= self._enabled:
-            raise AttError(_CCCD_IMPROPER)
-        if self._running is not None and payload[0] != Op.ABORT:
-            raise AttError(_PROCEDURE_RUNNING)
-        try:
-            request = self._parse(payload)
-        except Refusal as refusal:
-            return [Send(_CONTROL_POINT, refusal.payload)]
-        if request.op is Op.ABORT:
-            self._running = None
-            return [Send(_CONTROL_POINT, request.answer(Answer.SUCCESS))]
-        self._running = request
+        request = self._point.take(uuid, payload, self._enabled)
+        if isinstance(request, Send):
+            return [request]
         return self._run(request, request.select(self.records))
 
     def _run(self, request: Request, records: list[CgmRecord]) -> Iterator[Action]:
         answer = request.answer(Answer.SUCCESS if records else Answer.NO_RECORDS)
+        sends: Iterable[Send] = ()
         if request.op is Op.COUNT:
             answer = pack("<BBH", 5, 0, len(records))
         else:
-            for payload in self._notifications(records):
-                if self._running is not request:  # it was aborted
-                    return
-                yield Send(_MEASUREMENT, payload)
-        if self._running is request:
-            self._running = None  # whoever hears the answer may ask again at once
-            yield Send(_CONTROL_POINT, answer)
+            sends = self._notifications(records)
+        return self._point.finish(request, sends, answer)
 
-    def _notifications(self, records: Iterable[CgmRecord]) -> Iterator[bytes]:
+    def _notifications(self, records: Iterable[CgmRecord]) -> Iterator[Send]:
         payload = b""
         for record in records:
             more = record.encode(has_crc=self._has_crc)
             if payload and len(payload + more) > self.mtu - _ATT_HEADER:
-                yield payload
+                yield Send(_MEASUREMENT, payload)
                 payload = b""
             payload += more
         if payload:
-            yield payload
+            yield Send(_MEASUREMENT, payload)
 
     def _now(self) -> int:
         """Return the minutes since the session's start, as it counts them."""
@@ -278,7 +250,7 @@ def _services(security: Security) -> dict[UUID, tuple[Characteristic, ...]]:
             one(_STATUS, "read"),
             one(_START, "read", "write"),
             one(_RUN_TIME, "read"),
-            one(_CONTROL_POINT, "write", "indicate"),
+            one(CONTROL_POINT, "write", "indicate"),
         ),
         **services(Security.NONE if is_open else Security.ENCRYPTED),
     }

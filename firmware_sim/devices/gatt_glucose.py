@@ -16,29 +16,28 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from struct import pack
 from typing import Final
 from uuid import UUID
 
-from firmware_sim.bench import (
-    Action,
-    AttError,
-    Characteristic,
-    Pairing,
-    Security,
-    Send,
-)
+from firmware_sim.bench import Action, Characteristic, Pairing, Security, Send
 from firmware_sim.fields import date_time, sfloat
 from firmware_sim.label import Label, services
-from firmware_sim.racp import ALL_OPERATORS, Answer, Op, Refusal, Request, parse
+from firmware_sim.racp import (
+    ALL_OPERATORS,
+    CONTROL_POINT,
+    Answer,
+    ControlPoint,
+    Op,
+    Request,
+)
 from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial
 from protocols.gatt.uuid import sig
 from protocols.observation import Kind, Quantity, Unit
 
 _GLUCOSE, _CURRENT_TIME_SERVICE = sig(0x1808), sig(0x1805)
 _MEASUREMENT, _CONTEXT, _FEATURE = sig(0x2A18), sig(0x2A34), sig(0x2A51)
-_CONTROL_POINT, _CURRENT_TIME = sig(0x2A52), sig(0x2A2B)
+_CURRENT_TIME = sig(0x2A2B)
 
 _OFFSET, _CONCENTRATION, _MOL_PER_L, _STATUS, _CONTEXT_FOLLOWS = 1, 2, 4, 8, 16
 _MEAL = 2
@@ -46,9 +45,7 @@ _BATTERY_LOW = 1  # Sensor Status Annunciation
 _STATUS_BITS = {"battery_low": _BATTERY_LOW, "time_fault": 1 << 11}
 _ALL_FEATURES = 0x03FF  # everything but multiple bonds
 
-# ATT 1.0 §3.4.1.1, Glucose Service 1.0.1 §1.6
-_READ_NOT_PERMITTED, _WRITE_NOT_PERMITTED, _INVALID_LENGTH = 0x02, 0x03, 0x0D
-_PROCEDURE_RUNNING, _CCCD_IMPROPER = 0x80, 0x81
+_PROCEDURE_RUNNING, _CCCD_IMPROPER = 0x80, 0x81  # Glucose Service 1.0.1 §1.6
 
 _STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
 
@@ -160,11 +157,15 @@ class GlucoseMeter:
         self.services = _services(security)
         self.records = list(records)
         self._label, self._clock, self._miscount = label, clock, miscount
-        self._parse = partial(
-            parse, operators=operators, filters=filters, erasable=erasable
+        self._point = ControlPoint(
+            _MEASUREMENT,
+            improper=_CCCD_IMPROPER,
+            running=_PROCEDURE_RUNNING,
+            operators=operators,
+            filters=filters,
+            erasable=erasable,
         )
         self._enabled: set[UUID] = set()
-        self._running: Request | None = None
 
     def store(self, record: GlucoseRecord) -> None:
         """Add a result, as a test does that somebody takes now."""
@@ -173,11 +174,11 @@ class GlucoseMeter:
     def connected(self) -> None:
         """Begin with nothing enabled and nothing running."""
         self._enabled.clear()
-        self._running = None
+        self._point.stop()
 
     def disconnected(self) -> None:
         """Forget the procedure that was running."""
-        self._running = None
+        self._point.stop()
 
     def read(self, uuid: UUID) -> bytes:
         """Return a value; raise `AttError` for what is not readable."""
@@ -186,10 +187,7 @@ class GlucoseMeter:
         if uuid == _CURRENT_TIME:
             now = self._clock()
             return date_time(now) + bytes([now.isoweekday(), 0, 0])
-        try:
-            return self._label.values[uuid]
-        except KeyError:
-            raise AttError(_READ_NOT_PERMITTED) from None
+        return self._label.read(uuid)
 
     def enabled(self, uuid: UUID, *, on: bool) -> Iterable[Action]:
         """Note it; nothing follows from it."""
@@ -198,39 +196,21 @@ class GlucoseMeter:
 
     def write(self, uuid: UUID, payload: bytes) -> Iterable[Action]:
         """Take a request to the control point; return what it starts."""
-        if uuid != _CONTROL_POINT:
-            raise AttError(_WRITE_NOT_PERMITTED)
-        if not payload:
-            raise AttError(_INVALID_LENGTH)
-        if not {_MEASUREMENT, _CONTROL_POINT} <= self._enabled:
-            raise AttError(_CCCD_IMPROPER)
-        if self._running is not None and payload[0] != Op.ABORT:
-            raise AttError(_PROCEDURE_RUNNING)
-        try:
-            request = self._parse(payload)
-        except Refusal as refusal:
-            return [Send(_CONTROL_POINT, refusal.payload)]
-        if request.op is Op.ABORT:
-            self._running = None
-            return [Send(_CONTROL_POINT, request.answer(Answer.SUCCESS))]
-        self._running = request
+        request = self._point.take(uuid, payload, self._enabled)
+        if isinstance(request, Send):
+            return [request]
         return self._run(request, request.select(self.records))
 
     def _run(self, request: Request, records: list[GlucoseRecord]) -> Iterator[Action]:
         answer = request.answer(Answer.SUCCESS if records else Answer.NO_RECORDS)
+        sends: Iterable[Send] = ()
         if request.op is Op.COUNT:
             answer = pack("<BBH", 5, 0, len(records) + self._miscount)
         elif request.op is Op.DELETE:
             self.records = [each for each in self.records if each not in records]
         else:
-            for record in records:
-                for send in record.notifications():
-                    if self._running is not request:  # it was aborted
-                        return
-                    yield send
-        if self._running is request:
-            self._running = None  # whoever hears the answer may ask again at once
-            yield Send(_CONTROL_POINT, answer)
+            sends = (send for record in records for send in record.notifications())
+        yield from self._point.finish(request, sends, answer)
 
 
 def _services(security: Security) -> dict[UUID, tuple[Characteristic, ...]]:
@@ -243,7 +223,7 @@ def _services(security: Security) -> dict[UUID, tuple[Characteristic, ...]]:
             one(_MEASUREMENT, "notify"),
             one(_CONTEXT, "notify"),
             one(_FEATURE, "read"),
-            one(_CONTROL_POINT, "write", "indicate"),
+            one(CONTROL_POINT, "write", "indicate"),
         ),
         _CURRENT_TIME_SERVICE: (one(_CURRENT_TIME, "read"),),
         **services(Security.NONE if is_open else Security.ENCRYPTED),

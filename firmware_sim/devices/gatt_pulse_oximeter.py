@@ -31,12 +31,12 @@ from firmware_sim.bench import (
 )
 from firmware_sim.fields import date_time, sfloat
 from firmware_sim.label import Label, services
-from firmware_sim.racp import Answer, Op, Refusal, Request, parse
+from firmware_sim.racp import CONTROL_POINT, Answer, ControlPoint, Op, Request
 from firmware_sim.trial import Shown, SimClock, Span, Trial
 from protocols.gatt.uuid import sig
 from protocols.observation import Kind, Quantity, Unit
 
-_OXIMETER, _CONTROL_POINT = sig(0x1822), sig(0x2A52)
+_OXIMETER = sig(0x1822)
 _CURRENT_TIME_SERVICE, _CURRENT_TIME = sig(0x1805), sig(0x2A2B)
 _SPOT_CHECK, _CONTINUOUS, _FEATURES = sig(0x2A5E), sig(0x2A5F), sig(0x2A60)
 
@@ -52,7 +52,7 @@ _DEVICE_BITS = {"poor_signal": 1 << 4, "low_perfusion": 1 << 5}
 _ALL = 1  # the only operator that the service asks for
 _CAPACITY = 100
 
-_READ_NOT_PERMITTED, _WRITE_NOT_PERMITTED, _INVALID_LENGTH = 0x02, 0x03, 0x0D
+_WRITE_NOT_PERMITTED = 0x03
 _CCCD_IMPROPER, _PROCEDURE_RUNNING = 0xFD, 0xFE  # Core Specification Supplement, B
 
 
@@ -151,7 +151,12 @@ class PulseOximeter:
         self._has_memory, self._label, self._answer = has_memory, label, answer
         self._clock = clock
         self._enabled: set[UUID] = set()
-        self._running: Request | None = None
+        self._point = ControlPoint(
+            _SPOT_CHECK,
+            improper=_CCCD_IMPROPER,
+            running=_PROCEDURE_RUNNING,
+            operators=frozenset({_ALL}),
+        )
 
     @property
     def stored(self) -> tuple[SpotCheckRecord, ...]:
@@ -165,12 +170,12 @@ class PulseOximeter:
     def connected(self) -> None:
         """Begin with nothing enabled and nothing running."""
         self._enabled.clear()
-        self._running = None
+        self._point.stop()
 
     def disconnected(self) -> None:
         """Stop sending; what was not confirmed is kept."""
         self._enabled.clear()
-        self._running = None
+        self._point.stop()
 
     def read(self, uuid: UUID) -> bytes:
         """Return a value; raise `AttError` for what is not readable."""
@@ -179,10 +184,7 @@ class PulseOximeter:
         if uuid == _CURRENT_TIME and self._clock is not None:
             now = self._clock()
             return date_time(now) + bytes([now.isoweekday(), 0, 0])
-        try:
-            return self._label.values[uuid]
-        except KeyError:
-            raise AttError(_READ_NOT_PERMITTED) from None
+        return self._label.read(uuid)
 
     def enabled(self, uuid: UUID, *, on: bool) -> Iterable[Action]:
         """Send all that is unsent, then hang up, where there is no memory."""
@@ -192,44 +194,22 @@ class PulseOximeter:
 
     def write(self, uuid: UUID, payload: bytes) -> Iterable[Action]:
         """Take a request to the control point; return what it starts."""
-        if uuid != _CONTROL_POINT or not self._has_memory:
+        if not self._has_memory:
             raise AttError(_WRITE_NOT_PERMITTED)
-        if not payload:
-            raise AttError(_INVALID_LENGTH)
-        if not {_SPOT_CHECK, _CONTROL_POINT} <= self._enabled:
-            raise AttError(_CCCD_IMPROPER)
-        if self._running is not None and payload[0] != Op.ABORT:
-            raise AttError(_PROCEDURE_RUNNING)
-        try:
-            request = parse(
-                payload,
-                operators=frozenset({_ALL}),
-                filters=frozenset(),
-                erasable=False,
-            )
-        except Refusal as refusal:
-            return [Send(_CONTROL_POINT, refusal.payload)]
-        if request.op is Op.ABORT:
-            self._running = None
-            return [Send(_CONTROL_POINT, request.answer(Answer.SUCCESS))]
-        self._running = request
-        return self._run(request)
+        request = self._point.take(uuid, payload, self._enabled)
+        return [request] if isinstance(request, Send) else self._run(request)
 
     def _run(self, request: Request) -> Iterator[Action]:
         stored = [_Numbered(at, one) for at, one in enumerate(self._stored)]
         records = request.select(stored)
         usual = Answer.SUCCESS if records else Answer.NO_RECORDS
         answer = request.answer(self._answer or usual)
+        sends: Iterable[Send] = ()
         if request.op is Op.COUNT:
             answer = pack("<BBH", 5, 0, len(records))
         elif self._answer is None:
-            for each in records:
-                if self._running is not request:  # it was aborted
-                    return
-                yield each.record.indication()
-        if self._running is request:
-            self._running = None  # whoever hears the answer may ask again at once
-            yield Send(_CONTROL_POINT, answer)
+            sends = (each.record.indication() for each in records)
+        yield from self._point.finish(request, sends, answer)
 
     def _tell(self) -> Iterator[Action]:
         while self._stored and _SPOT_CHECK in self._enabled:
@@ -250,7 +230,7 @@ def _services(
             one(_FEATURES, "read"),
             one(_CONTINUOUS, "notify"),
             *((one(_SPOT_CHECK, "indicate"),) if spots else ()),
-            *((one(_CONTROL_POINT, "write", "indicate"),) if memory else ()),
+            *((one(CONTROL_POINT, "write", "indicate"),) if memory else ()),
         ),
         **services(Security.NONE),
     }

@@ -11,25 +11,17 @@ temperature too; here every measurement was over before the link is made. Then i
 hangs up.
 """
 
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from struct import pack
 from uuid import UUID
 
-from firmware_sim.bench import (
-    Action,
-    AttError,
-    Characteristic,
-    HangUp,
-    Pairing,
-    Security,
-    Send,
-)
+from firmware_sim.bench import Characteristic, Pairing, Security, Send
 from firmware_sim.fields import date_time
 from firmware_sim.label import Label, services
+from firmware_sim.once_only import OnceOnly
 from firmware_sim.trial import Shown, SimClock, Span, Trial
 from protocols.gatt.uuid import sig
 from protocols.observation import Kind, Quantity, Unit
@@ -40,8 +32,6 @@ _FAHRENHEIT, _TIME, _TYPE = 1, 2, 4
 _SITES = {"armpit": 1, "ear": 3, "mouth": 6}
 _NO_NUMBER = 0x007FFFFF
 _CAPACITY = 10
-
-_READ_NOT_PERMITTED, _WRITE_NOT_PERMITTED = 0x02, 0x03  # ATT 1.0 §3.4.1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +62,7 @@ class TemperatureRecord:
         return Send(_MEASUREMENT, bytes([flags]) + fields)
 
 
-class Thermometer:
+class Thermometer(OnceOnly[TemperatureRecord]):
     """A thermometer's firmware: a `GattBench`.
 
     Args:
@@ -96,6 +86,9 @@ class Thermometer:
         passkey: int = 0,
         security: Security = Security.ENCRYPTED,
     ) -> None:
+        super().__init__(
+            records, [_MEASUREMENT], lambda one: [one.indication()], _CAPACITY
+        )
         self.name, self.pairing, self.passkey = name, pairing, passkey
         self.services = {
             _THERMOMETER: (
@@ -103,51 +96,11 @@ class Thermometer:
             ),
             **services(Security.NONE),
         }
-        self._unsent = deque(records, _CAPACITY)
         self._label = label
-        self._enabled = False
-
-    @property
-    def unsent(self) -> tuple[TemperatureRecord, ...]:
-        """What nobody has confirmed yet, oldest first."""
-        return tuple(self._unsent)
-
-    def store(self, record: TemperatureRecord) -> None:
-        """Add a measurement; forget the oldest of a full memory."""
-        self._unsent.append(record)
-
-    def connected(self) -> None:
-        """Begin with nothing enabled."""
-        self._enabled = False
-
-    def disconnected(self) -> None:
-        """Stop sending; what was not confirmed is kept."""
-        self._enabled = False
 
     def read(self, uuid: UUID) -> bytes:
         """Return a value; raise `AttError` for what is not readable."""
-        try:
-            return self._label.values[uuid]
-        except KeyError:
-            raise AttError(_READ_NOT_PERMITTED) from None
-
-    def write(self, uuid: UUID, payload: bytes) -> Iterable[Action]:  # noqa: ARG002 - none
-        """Refuse: nothing is writable."""
-        raise AttError(_WRITE_NOT_PERMITTED)
-
-    def enabled(self, uuid: UUID, *, on: bool) -> Iterable[Action]:
-        """Send all that is unsent, then hang up, once 2A1C is enabled."""
-        if uuid != _MEASUREMENT:
-            return ()
-        self._enabled = on
-        return self._tell() if on else ()
-
-    def _tell(self) -> Iterator[Action]:
-        while self._unsent and self._enabled:
-            yield self._unsent[0].indication()
-            self._unsent.popleft()  # asked for more, the carrier has confirmed it
-        if self._enabled:
-            yield HangUp()
+        return self._label.read(uuid)
 
 
 def _float(value: Decimal) -> bytes:

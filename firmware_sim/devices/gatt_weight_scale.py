@@ -15,7 +15,6 @@ user in the first and no body fat in the second, our choice. It sends what nobod
 has confirmed as soon as it may, and then hangs up.
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -24,17 +23,10 @@ from struct import pack
 from typing import TypeAlias
 from uuid import UUID
 
-from firmware_sim.bench import (
-    Action,
-    AttError,
-    Characteristic,
-    HangUp,
-    Pairing,
-    Security,
-    Send,
-)
+from firmware_sim.bench import Characteristic, Pairing, Security, Send
 from firmware_sim.fields import date_time
 from firmware_sim.label import Label, services
+from firmware_sim.once_only import OnceOnly
 from firmware_sim.trial import Shown, SimClock, Span, Trial
 from protocols.gatt.uuid import sig
 from protocols.observation import Kind, Quantity, Unit
@@ -48,8 +40,6 @@ _FAILED = 0xFFFF
 _IN_FIRST = 3  # of the numbers behind the user, where two packets are needed
 _CAPACITY = 30
 _ATT_HEADER = 3
-
-_READ_NOT_PERMITTED, _WRITE_NOT_PERMITTED = 0x02, 0x03  # ATT 1.0 §3.4.1.1
 
 _TENTH = Decimal("0.1")
 _MASS, _POUND = Decimal("0.005"), Decimal("0.01")
@@ -167,7 +157,7 @@ def _step(name: Quantity) -> Decimal:
     return Decimal(1) if name is Quantity.BASAL_METABOLISM else _MASS
 
 
-class WeightScale:
+class WeightScale(OnceOnly[Record]):
     """A scale's firmware: a `GattBench`.
 
     Args:
@@ -193,6 +183,12 @@ class WeightScale:
         security: Security = Security.ENCRYPTED,
         mtu: int = 23,
     ) -> None:
+        super().__init__(
+            records,
+            [_WEIGHT, _COMPOSITION],
+            lambda one: one.indications(mtu - _ATT_HEADER),
+            _CAPACITY,
+        )
         self.mtu = mtu
         self.name, self.pairing, self.passkey = name, pairing, passkey
         indicate = frozenset({"indicate"})
@@ -201,53 +197,11 @@ class WeightScale:
             _COMPOSER: (Characteristic(_COMPOSITION, indicate, security),),
             **services(Security.NONE),
         }
-        self._unsent = deque(records, _CAPACITY)
         self._label = label
-        self._enabled: set[UUID] = set()
-
-    @property
-    def unsent(self) -> tuple[Record, ...]:
-        """What nobody has confirmed yet, oldest first."""
-        return tuple(self._unsent)
-
-    def store(self, record: Record) -> None:
-        """Add a measurement; forget the oldest of a full memory."""
-        self._unsent.append(record)
-
-    def connected(self) -> None:
-        """Begin with nothing enabled."""
-        self._enabled.clear()
-
-    def disconnected(self) -> None:
-        """Stop sending; what was not confirmed is kept."""
-        self._enabled.clear()
 
     def read(self, uuid: UUID) -> bytes:
         """Return a value; raise `AttError` for what is not readable."""
-        try:
-            return self._label.values[uuid]
-        except KeyError:
-            raise AttError(_READ_NOT_PERMITTED) from None
-
-    def write(self, uuid: UUID, payload: bytes) -> Iterable[Action]:  # noqa: ARG002 - none
-        """Refuse: nothing is writable."""
-        raise AttError(_WRITE_NOT_PERMITTED)
-
-    def enabled(self, uuid: UUID, *, on: bool) -> Iterable[Action]:
-        """Send all that is unsent, then hang up, once both are enabled."""
-        (self._enabled.add if on else self._enabled.discard)(uuid)
-        return self._tell() if on and self._is_heard else ()
-
-    @property
-    def _is_heard(self) -> bool:
-        return {_WEIGHT, _COMPOSITION} <= self._enabled
-
-    def _tell(self) -> Iterator[Action]:
-        while self._unsent and self._is_heard:
-            yield from self._unsent[0].indications(self.mtu - _ATT_HEADER)
-            self._unsent.popleft()  # asked for more, the carrier has confirmed it
-        if self._is_heard:
-            yield HangUp()
+        return self._label.read(uuid)
 
 
 def _weighing(shown: Shown) -> WeightRecord:

@@ -25,14 +25,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from firmware_sim.bench import (
-    Action,
-    AttError,
-    Characteristic,
-    Pairing,
-    Security,
-    Send,
-)
+from firmware_sim.bench import Action, AttError, Characteristic, Pairing, Security, Send
 from firmware_sim.label import Label, services
 from firmware_sim.trial import Shown, SimClock, Span, Trial
 from protocols.crc import xor8
@@ -40,7 +33,7 @@ from protocols.gatt.uuid import sig
 from protocols.observation import Kind, Quantity, Unit
 
 _SERVICE, _NOTIFIES, _TAKES = sig(0xFFF0), sig(0xFFF1), sig(0xFFF2)
-_READ_NOT_PERMITTED, _WRITE_NOT_PERMITTED = 0x02, 0x03
+_WRITE_NOT_PERMITTED = 0x03
 _NEVER_SET = bytes([14, 1, 1, 1, 1, 1])
 
 
@@ -125,10 +118,7 @@ class MaiboboCuff:
 
     def read(self, uuid: UUID) -> bytes:
         """Return a value; raise `AttError` for what is not readable."""
-        try:
-            return self._label.values[uuid]
-        except KeyError:
-            raise AttError(_READ_NOT_PERMITTED) from None
+        return self._label.read(uuid)
 
     def write(self, uuid: UUID, payload: bytes) -> Iterable[Action]:
         """Take an order; say that it is done, and do nothing."""

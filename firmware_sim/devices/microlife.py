@@ -52,7 +52,7 @@ CAPACITY = 99  # records
 
 _SERVICE, _NOTIFIES, _TAKES = sig(0xFFF0), sig(0xFFF1), sig(0xFFF2)
 _PACKET = 20  # bytes
-_READ_NOT_PERMITTED, _WRITE_NOT_PERMITTED = 0x02, 0x03
+_WRITE_NOT_PERMITTED = 0x03
 _FITTED = 0x80
 _FLAGS = {
     "cuff_too_loose": _FITTED,
@@ -155,10 +155,7 @@ class MicrolifeCuff:
 
     def read(self, uuid: UUID) -> bytes:
         """Return a value; raise `AttError` for what is not readable."""
-        try:
-            return self._label.values[uuid]
-        except KeyError:
-            raise AttError(_READ_NOT_PERMITTED) from None
+        return self._label.read(uuid)
 
     def enabled(self, uuid: UUID, *, on: bool) -> Iterable[Action]:  # noqa: ARG002
         """Say nothing unasked."""

@@ -84,7 +84,7 @@ _OPENS = UUID("b305b680-aee7-11e1-a730-0002a5d5c51b")
 _PIECE = 16
 _REFUSAL, _END_REFUSED = 0x0F, 1
 _HANGS_UP_S = 3.0
-_READ_NOT_PERMITTED, _WRITE_NOT_PERMITTED = 0x02, 0x03
+_WRITE_NOT_PERMITTED = 0x03
 
 _STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
 
@@ -155,10 +155,7 @@ class OmronCuff:
 
     def read(self, uuid: UUID) -> bytes:
         """Return a value; raise `AttError` for what is not readable."""
-        try:
-            return self._label.values[uuid]
-        except KeyError:
-            raise AttError(_READ_NOT_PERMITTED) from None
+        return self._label.read(uuid)
 
     def write(self, uuid: UUID, payload: bytes) -> Iterable[Action]:
         """Take a message of the lock, or a piece of a frame."""

@@ -61,7 +61,7 @@ _SECOND_PART = 0x01C2  # sequence, pulse, user, status
 _IN_ONE = 0x01FE
 _NOT_SUPPORTED, _OPERAND_NOT_SUPPORTED, _NO_RECORDS = 2, 9, 6
 
-_READ_NOT_PERMITTED, _WRITE_NOT_PERMITTED = 0x02, 0x03
+_WRITE_NOT_PERMITTED = 0x03
 _DATA_FIELD_IGNORED = 0x80
 
 _STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
@@ -187,10 +187,7 @@ class StandardCuff:
             return self._time()
         if uuid == _FEATURE:
             return pack("<H", 5)
-        try:
-            return self._label.values[uuid]
-        except KeyError:
-            raise AttError(_READ_NOT_PERMITTED) from None
+        return self._label.read(uuid)
 
     def write(self, uuid: UUID, payload: bytes) -> Iterable[Action]:
         """Take the time, or a request to one of the control points."""

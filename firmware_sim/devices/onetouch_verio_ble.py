@@ -35,14 +35,7 @@ from struct import pack, unpack
 from typing import Final
 from uuid import UUID
 
-from firmware_sim.bench import (
-    Action,
-    AttError,
-    Characteristic,
-    Pairing,
-    Security,
-    Send,
-)
+from firmware_sim.bench import Action, AttError, Characteristic, Pairing, Security, Send
 from firmware_sim.label import Label, services
 from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial
 from protocols.crc import ccitt_false
@@ -58,7 +51,7 @@ _ACKNOWLEDGE = b"\x81"
 _DONE, _NO_RECORD, _REFUSED = b"\x06", b"\x08", b"\x09"
 _HIGH, _LOW = 601, 19
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-_READ_NOT_PERMITTED, _WRITE_NOT_PERMITTED = 0x02, 0x03
+_WRITE_NOT_PERMITTED = 0x03
 
 _STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
 
@@ -138,10 +131,7 @@ class VerioBle:
 
     def read(self, uuid: UUID) -> bytes:
         """Return a value; raise `AttError` for what is not readable."""
-        try:
-            return self._label.values[uuid]
-        except KeyError:
-            raise AttError(_READ_NOT_PERMITTED) from None
+        return self._label.read(uuid)
 
     def enabled(self, uuid: UUID, *, on: bool) -> Iterable[Action]:  # noqa: ARG002 - nothing follows
         """Note nothing: the carrier drops what is not enabled."""

@@ -39,7 +39,7 @@ from protocols.gatt.uuid import sig
 from protocols.observation import Kind, Quantity, Unit
 
 _SERVICE, _NOTIFIES, _TAKES = sig(0xFFF0), sig(0xFFF1), sig(0xFFF2)
-_READ_NOT_PERMITTED, _WRITE_NOT_PERMITTED = 0x02, 0x03
+_WRITE_NOT_PERMITTED = 0x03
 _END = Send(_NOTIFIES, b"\xfd\xfd\xff" + bytes(10) + b"\r\n")
 _STARTED = Send(_NOTIFIES, b"\xfd\xfd\x05\r\n")
 _CONFIRM, _POWER_OFF = b"\xfd\xfd\xfa\x60\r\n", b"\xfd\xfd\xfe\x06\r\n"
@@ -131,10 +131,7 @@ class UrionCuff:
 
     def read(self, uuid: UUID) -> bytes:
         """Return a value; raise `AttError` for what is not readable."""
-        try:
-            return self._label.values[uuid]
-        except KeyError:
-            raise AttError(_READ_NOT_PERMITTED) from None
+        return self._label.read(uuid)
 
     def enabled(self, uuid: UUID, *, on: bool) -> Iterable[Action]:
         """Send the greeting."""

@@ -18,21 +18,14 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from firmware_sim.bench import (
-    Action,
-    AttError,
-    Characteristic,
-    Pairing,
-    Security,
-    Send,
-)
+from firmware_sim.bench import Action, AttError, Characteristic, Pairing, Security, Send
 from firmware_sim.label import Label, services
 from firmware_sim.trial import Shown, SimClock, Span, Trial
 from protocols.observation import Kind, Quantity, Unit
 
 _SERVICE = UUID("cdeacd80-5235-4c07-8846-93a37ee6b86d")
 _NOTIFIES = UUID("cdeacd81-5235-4c07-8846-93a37ee6b86d")
-_READ_NOT_PERMITTED, _WRITE_NOT_PERMITTED = 0x02, 0x03
+_WRITE_NOT_PERMITTED = 0x03
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +87,7 @@ class YonkerCuff:
 
     def read(self, uuid: UUID) -> bytes:
         """Return a value; raise `AttError` for what is not readable."""
-        try:
-            return self._label.values[uuid]
-        except KeyError:
-            raise AttError(_READ_NOT_PERMITTED) from None
+        return self._label.read(uuid)
 
     def write(self, uuid: UUID, payload: bytes) -> Iterable[Action]:  # noqa: ARG002
         """Refuse: nothing is writable."""

@@ -5,22 +5,12 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from firmware_sim.bench import Action, AttError, Send, Wait
+from firmware_sim.bench import Action, Around, AttError, Send, Wait
 
 _FLOOD = 60_000  # packets, more than any memory holds
 
 
-class _Around:
-    """A bench that differs from the one inside in what a subclass says."""
-
-    def __init__(self, bench: Any) -> None:  # noqa: ANN401 - any bench
-        self._bench = bench
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the bench's own
-        return getattr(self._bench, name)
-
-
-class Mute(_Around):
+class Mute(Around):
     """Takes everything, and says nothing."""
 
     def plugged(self) -> tuple[bytes, ...]:
@@ -43,7 +33,7 @@ class Mute(_Around):
         return ()
 
 
-class Endless(_Around):
+class Endless(Around):
     """Repeats the first packet of whatever it tells, and does not come to an end."""
 
     def write(self, uuid: UUID, payload: bytes) -> Iterable[Action]:
@@ -62,7 +52,7 @@ class Endless(_Around):
                     yield action
 
 
-class Junk(_Around):
+class Junk(Around):
     """Says something that means nothing, once, or instead of one answer for ever.
 
     Args:
@@ -117,7 +107,7 @@ class Junk(_Around):
         return self._random.randbytes(self._random.choice((1, len(answer), 20)))
 
 
-class Refusing(_Around):
+class Refusing(Around):
     """Refuses one of the reads, writes and subscriptions, counted together.
 
     Args:
@@ -159,7 +149,7 @@ class Refusing(_Around):
             raise self._error
 
 
-class Swapped(_Around):
+class Swapped(Around):
     """Is taken off the cable while it speaks, and another device put in its place.
 
     Args:
@@ -203,7 +193,7 @@ class Swapped(_Around):
         return [*said, *self._other.plugged()]
 
 
-class Counted(_Around):
+class Counted(Around):
     """Counts what a serial device sends.
 
     Attributes:

@@ -7,6 +7,7 @@ they do; what it means is the same for all.
 """
 
 from collections.abc import Iterator
+from decimal import Decimal
 
 from protocols.gatt import blood_pressure
 from protocols.gatt.blood_pressure import Flag, Measurement, Status
@@ -58,6 +59,13 @@ def pressures(
         kpa: Whether the pressures are in kPa.
     """
     return tuple(_values(systolic, diastolic, mean, pulse_rate, kpa=kpa))
+
+
+def whole_pressures(
+    systolic: int, diastolic: int, pulse_rate: int
+) -> tuple[Value, ...]:
+    """Return the values of a cuff that sends whole mmHg and no mean; 0 is none."""
+    return pressures(Decimal(systolic), Decimal(diastolic), None, Decimal(pulse_rate))
 
 
 def slot(user: int | None) -> int | None:

@@ -26,6 +26,7 @@ HIGHEST, LOWEST = 600, 20  # mg/dL, what the meter shows as a number
 _DONE = bytes([0x05, 0x06])
 _COUNT_INDEX = 501  # asked for as if it were a record
 _HIGH, _LOW = 0xFFFF, 0xFFFE
+_PADDING = "\0 \r\n"  # of a text
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def read_version(message: bytes) -> str:
         DecodeError: ``message`` is no such answer.
     """
     with _answer("UltraEasy version", message) as read:
-        return _text(read, read.take(read.u8("length"), "text"))
+        return read.ascii(read.u8("length"), "text").strip(_PADDING)
 
 
 def read_serial_number(message: bytes) -> str:
@@ -129,7 +130,7 @@ def read_serial_number(message: bytes) -> str:
         DecodeError: ``message`` is no such answer.
     """
     with _answer("UltraEasy serial number", message) as read:
-        return _text(read, read.rest())
+        return read.ascii(read.left, "text").strip(_PADDING)
 
 
 def read_clock(message: bytes) -> DateTime:
@@ -181,14 +182,6 @@ def _answer(what: str, message: bytes) -> Cursor:
             "status", f"is {head.hex(' ')}, not 05 06", Fault.DEVICE_ERROR, size=2
         )
     return read
-
-
-def _text(read: Cursor, raw: bytes) -> str:
-    try:
-        return raw.decode("ascii").strip("\0 \r\n")
-    except UnicodeDecodeError as error:
-        size = len(raw) - error.start
-        raise read.error("text", "is not ASCII", Fault.BAD_FIELD, size=size) from error
 
 
 def _date_time(seconds: int) -> DateTime:

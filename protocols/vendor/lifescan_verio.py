@@ -32,16 +32,17 @@ commands. It is not read here.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from struct import pack
 
 from protocols.cursor import Cursor
 from protocols.errors import Fault
 from protocols.gatt.time import DateTime
-
-HIGHEST, LOWEST = 600, 20  # mg/dL, what a Verio shows as a number
+from protocols.observation import Quantity, State, Unit, Value
 
 MEALS = {0: "none", 1: "preprandial", 2: "postprandial"}
 
+_HIGHEST, _LOWEST = 600, 20  # mg/dL, what a Verio shows as a number
 _DONE = 0x06
 _REFUSALS = {0x07: "not allowed", 0x08: "not supported", 0x09: "not understood"}
 _UNITS = {0: "MG/DL", 1: "MMOL/L"}
@@ -142,7 +143,7 @@ def read_version(message: bytes) -> str:
         DecodeError: ``message`` is no such answer.
     """
     with _answer("Verio version", message) as read:
-        text = _text(read, read.take(read.u8("length"), "text"))
+        text = read.ascii(read.u8("length"), "text").strip("\0 ")
         _zeros(read, read.rest())
         return text
 
@@ -154,8 +155,9 @@ def read_serial_number(message: bytes) -> str:
         DecodeError: ``message`` is no such answer, or there is no text.
     """
     with _answer("Verio serial number", message) as read:
-        if not (text := _text(read, raw := read.rest())):
-            raise read.error("text", "is empty", Fault.BAD_FIELD, size=len(raw))
+        text = read.ascii(size := read.left, "text").strip("\0 ")
+        if not text:
+            raise read.error("text", "is empty", Fault.BAD_FIELD, size=size)
         return text
 
 
@@ -250,6 +252,20 @@ def read_record_by_id(message: bytes) -> Record:
         )
 
 
+def glucose(mg_per_dl: int) -> Value:
+    """Return a glucose as a Verio shows it: a number, HI or LO; 0 is none."""
+    number, state = None, State.MEASURED
+    if mg_per_dl == 0:
+        state = State.NO_VALUE
+    elif mg_per_dl > _HIGHEST:
+        state = State.ABOVE_RANGE
+    elif mg_per_dl < _LOWEST:
+        state = State.BELOW_RANGE
+    else:
+        number = Decimal(mg_per_dl)
+    return Value(Quantity.GLUCOSE, Unit.MG_PER_DL, number, state)
+
+
 def _message(prefix: int, command: str) -> bytes:
     return bytes([prefix]) + bytes.fromhex(command)
 
@@ -275,14 +291,6 @@ def _control(read: Cursor) -> bool:
 def _zeros(read: Cursor, filling: bytes) -> None:
     if any(filling):
         raise read.error("filling", "is not 0", size=len(filling))
-
-
-def _text(read: Cursor, raw: bytes) -> str:
-    try:
-        return raw.decode("ascii").strip("\0 ")
-    except UnicodeDecodeError as error:
-        size = len(raw) - error.start
-        raise read.error("text", "is not ASCII", Fault.BAD_FIELD, size=size) from error
 
 
 def _date_time(seconds: int) -> DateTime:

@@ -154,7 +154,7 @@ def decode_version(payload: bytes) -> Version:
     with _answer("Microlife version", payload, Command.VERSION) as read:
         user = read.u8("user")
         read.take(42, "two users' identifications and ages")
-        firmware = _text(read, read.take(3, "firmware"))
+        firmware = read.ascii(3, "firmware").strip("\0 ")
         read.take(6, "date, users, memory, options")
         battery = read.u8("battery") if read.left else None
         read.rest()
@@ -180,7 +180,7 @@ def decode_serial_number(payload: bytes) -> str:
     """
     with _answer("Microlife serial number", payload, Command.SERIAL_NUMBER) as read:
         read.u8("unknown")
-        return _text(read, read.rest())
+        return read.ascii(read.left, "text").strip("\0 ")
 
 
 def _answer(what: str, payload: bytes, command: Command) -> Cursor:
@@ -202,14 +202,6 @@ def _record(read: Cursor) -> Record | None:
 
 def _filled(places: list[Record | None]) -> tuple[Record, ...]:
     return tuple(record for record in places if record is not None)
-
-
-def _text(read: Cursor, raw: bytes) -> str:
-    try:
-        return raw.decode("ascii").strip("\0 ")
-    except UnicodeDecodeError as error:
-        size = len(raw) - error.start
-        raise read.error("text", "is not ASCII", Fault.BAD_FIELD, size=size) from error
 
 
 def _show_history(payload: bytes) -> Shown:

@@ -23,6 +23,7 @@ from drivers.sdk import (
 from firmware_sim.bench import Send
 from firmware_sim.devices import bioland as bench
 from firmware_sim.devices.bioland import Bioland, BiolandResult
+from firmware_sim.faults import Faults, faulty
 from firmware_sim.link import SimGattLink
 from tests.drivers.collecting import Visit, visit
 
@@ -122,7 +123,7 @@ async def test_two_tests_of_one_minute_are_two() -> None:
 
 async def test_a_lost_answer_is_not_asked_for_again() -> None:
     """The next question brings the next result: the lost one would be missing."""
-    link = SimGattLink(Bioland(RESULTS), lose={4})
+    link = SimGattLink(faulty(Bioland(RESULTS), Faults(lost=frozenset({4}))))
 
     found = await visit(DRIVER, link, terms=ALLOWED)
 

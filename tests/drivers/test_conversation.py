@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from drivers.conversation import Ask, Conversation, GattStream, NoReply
-from protocols.errors import DecodeError
+from protocols.errors import DecodeError, Fault
 from protocols.link import LinkLost, Packet
 from protocols.stream import Damaged, Frames
 from tests.drivers.wires import Later, Wire, frames
@@ -211,6 +211,33 @@ async def test_a_refusal_is_told_at_once() -> None:
     wire = Wire(echo)
     with pytest.raises(DecodeError):
         await Conversation(wire, frames()).ask(Ask("time", b"time", refuse))
+    assert len(wire.written) == 1
+
+
+async def test_what_a_codec_cannot_read_is_no_answer() -> None:
+    """The late answer to another question must not end the visit."""
+
+    def read(message: bytes) -> bytes:
+        if message != b"time":
+            raise DecodeError("answer", "name", "is another", message, 0)
+        return message.upper()
+
+    wire = Wire(in_turn([(0.1, b"#date."), (0.2, b"#time.")]))
+    question = Ask.reading("time", b"time", read)
+
+    assert await Conversation(wire, frames()).ask(question) == b"TIME"
+    assert wire.noted == [b"date"]
+
+
+async def test_a_codec_that_reads_a_refusal_ends_the_asking() -> None:
+    """Asked four times, a device that says no would cost eight seconds."""
+
+    def read(message: bytes) -> bytes:
+        raise DecodeError("answer", "status", "is no", message, 0, Fault.DEVICE_ERROR)
+
+    wire = Wire(echo)
+    with pytest.raises(DecodeError, match="is no"):
+        await Conversation(wire, frames()).ask(Ask.reading("time", b"time", read))
     assert len(wire.written) == 1
 
 

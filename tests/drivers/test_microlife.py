@@ -24,6 +24,7 @@ from drivers.sdk import (
 )
 from firmware_sim.bench import Send
 from firmware_sim.devices.microlife import MicrolifeCuff, MicrolifeRecord
+from firmware_sim.faults import Faults, faulty
 from firmware_sim.link import SimGattLink
 from protocols.gatt.uuid import sig
 from tests.drivers.collecting import Visit, visit
@@ -83,7 +84,8 @@ async def test_a_packet_that_came_twice_makes_no_record(which: int) -> None:
             records[0], systolic=60 + more % 128, pulse=50 + more // 128 * 128
         )
         shown = [first, *records[1:]]
-        link = SimGattLink(cuff(*shown), repeat=[which])
+        repeats = Faults(repeated=frozenset({which}))
+        link = SimGattLink(faulty(cuff(*shown), repeats))
 
         found = await visit(DRIVER, link)
 

@@ -28,6 +28,7 @@ from drivers.sdk import (
 from firmware_sim.bench import Action, Send
 from firmware_sim.devices.gatt_glucose import GlucoseMeter
 from firmware_sim.devices.onetouch_verio_ble import CAPACITY, VerioBle, VerioBleRecord
+from firmware_sim.faults import Faults, faulty
 from firmware_sim.link import SimGattLink
 from protocols.crc import ccitt_false
 from tests.drivers.collecting import Visit, visit
@@ -207,7 +208,8 @@ async def test_an_answer_that_comes_twice_is_no_other_record_s(repeated: int) ->
     """An answer does not say which record it is: a late one must not shift them."""
     records = [record(n) for n in range(1, 7)]
 
-    found = await visit(DRIVER, SimGattLink(VerioBle(records), repeat={repeated}))
+    meter = faulty(VerioBle(records), Faults(repeated=frozenset({repeated})))
+    found = await visit(DRIVER, SimGattLink(meter))
 
     assert found.error is None
     assert {one.sequence: one.device_time for one in found.of(Observation)} == {

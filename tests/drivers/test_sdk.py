@@ -1,7 +1,9 @@
 """What the kit does for every driver: who it is, what time it shows, what it says."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from uuid import UUID
 
 import pytest
@@ -13,13 +15,22 @@ from drivers.sdk import (
     DeviceClock,
     GattDriver,
     Identity,
+    Kind,
     LinkLost,
     NoReply,
     Observation,
     Packet,
+    Quantity,
     Refused,
     Terms,
+    Undecoded,
+    Unit,
+    Value,
+    apart,
+    ends_with,
     identify,
+    mark_of,
+    marked,
     read_clock,
 )
 from protocols.gatt import blood_pressure, device_information, time
@@ -125,3 +136,44 @@ async def test_a_device_of_another_kind_is_told_as_such(driver: GattDriver) -> N
     """An empty answer would look like an empty memory."""
     with pytest.raises(NoReply, match=r"has no"):
         [event async for event in driver.visit(Link({}), Terms())]
+
+
+def test_readings_that_look_alike_are_told_apart_by_their_place() -> None:
+    """Two tests of one minute with one value are two, at every visit the same two."""
+    value = Value(Quantity.GLUCOSE, Unit.MG_PER_DL, Decimal(100))
+    one = Observation(Kind.GLUCOSE, (value,), context=(("meal", "fasting"),))
+    second = replace(one, context=(*one.context, ("position-at-this-time", "2")))
+    other = replace(one, slot=2)
+    damaged = Undecoded("record", b"\xff", "is none")
+
+    found = [*apart([one, damaged, other, one, damaged])]
+
+    assert found == [one, damaged, other, second, damaged]
+
+
+WALK = [b"newest", b"newer", b"older", b"oldest"]
+
+
+@pytest.mark.parametrize("count", range(1, 5))
+def test_a_mark_is_found_again_where_its_records_end(count: int) -> None:
+    """Found too early, what is behind it would never be fetched."""
+    mark = mark_of(WALK[:count])
+    walk = [b"since", *WALK]
+
+    assert marked(mark) == count
+    ends = [end for end in range(len(walk) + 1) if ends_with(walk[:end], mark)]
+    assert ends == [1 + count]
+
+
+def test_a_mark_stays_what_earlier_versions_wrote() -> None:
+    """Another one would have every device read anew after an update."""
+    digest = 0xD5355E84CD8E92  # of b2sum -l 56
+
+    assert mark_of([b"a", b"bc"]) == digest * 8 + 2
+
+
+@pytest.mark.parametrize("mark", [None, 0, 8])
+def test_no_mark_is_found_nowhere(mark: int | None) -> None:
+    """At the first visit there is none, and all must be read."""
+    assert marked(mark) == 0
+    assert not any(ends_with(WALK[:end], mark) for end in range(5))

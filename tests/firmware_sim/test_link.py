@@ -13,6 +13,7 @@ from firmware_sim.devices.gatt_blood_pressure import (
     BloodPressureRecord,
 )
 from firmware_sim.devices.gatt_glucose import GlucoseMeter, GlucoseRecord
+from firmware_sim.faults import Faults, faulty
 from firmware_sim.link import (
     Damage,
     SimGattLink,
@@ -171,12 +172,15 @@ async def test_an_indication_is_confirmed_when_it_is_received() -> None:
 async def test_a_lost_indication_takes_the_link_with_it_unconfirmed() -> None:
     cuff = _cuff()
 
-    assert await _systolics(SimGattLink(cuff, lose=[2])) == [120]
+    lossy_cuff = faulty(cuff, Faults(lost=frozenset({2})))
+    assert await _systolics(SimGattLink(lossy_cuff)) == [120]
     assert await _systolics(SimGattLink(cuff)) == [130, 140]
 
 
 async def test_a_repeated_packet_arrives_twice() -> None:
-    assert await _systolics(SimGattLink(_cuff(), repeat=[2])) == [120, 130, 130, 140]
+    cuff = faulty(_cuff(), Faults(repeated=frozenset({2})))
+
+    assert await _systolics(SimGattLink(cuff)) == [120, 130, 130, 140]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -189,10 +193,10 @@ async def test_a_link_can_be_lost_after_any_number_of_packets(count: int) -> Non
     assert len(cuff.unsent) == 3 - count
 
 
-async def _meter(**faults: object) -> tuple[SimGattLink, list[int]]:
+async def _meter(**faults: frozenset[int]) -> tuple[SimGattLink, list[int]]:
     """Return a link to a meter that is asked for all its records."""
     meter = GlucoseMeter(GlucoseRecord(n, None, Decimal(100)) for n in (1, 2, 3))
-    link = SimGattLink(meter, **faults)
+    link = SimGattLink(faulty(meter, Faults(**faults)))
     await link.subscribe(_POINT)
     await link.subscribe(_GLUCOSE)
     await link.write(_POINT, b"\x01\x01")
@@ -205,7 +209,7 @@ async def _meter(**faults: object) -> tuple[SimGattLink, list[int]]:
 
 async def test_a_lost_notification_is_missed_by_nobody() -> None:
     """The meter still says that all went well."""
-    link, seen = await _meter(lose=[2])
+    link, seen = await _meter(lost=frozenset({2}))
 
     assert seen == [1, 3]
     assert link.written == [(_POINT, b"\x01\x01")]
