@@ -3,9 +3,14 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+EMULATED := .venv/foreign/arm64/python
+# Kernels and codecs alone need neither a device nor a plug-in of pytest.
+BARE := -q -c /dev/null --rootdir . --noconftest --import-mode=importlib -p no:cacheprovider
+KERNEL_TESTS := tests/protocols/test_kernel.py tests/kernels \
+	$(wildcard tests/golden tests/protocols/uplink tests/protocols/test_series*.py)
 SOURCES := drivers edge_agent firmware_sim gateway protocols tests bench scripts
 
-.PHONY: demo test check bench fuzz docs clean
+.PHONY: demo test check bench fuzz nojit aarch64 docs clean
 
 demo: .venv/.installed ## Show the whole way of a reading; ARGS=--once exits by itself.
 	@./scripts/system-packages dbus-daemon=dbus
@@ -23,14 +28,29 @@ check: .venv/.installed
 	$(BIN)/coverage run -m pytest -q
 	$(BIN)/coverage report
 	@$(BIN)/coverage report --include='protocols/*,drivers/*' --fail-under=99 --format=total
+	@$(MAKE) --no-print-directory nojit
 
-bench: .venv/.installed ## Measure download, uplink and every driver.
-	@./scripts/system-packages dbus-daemon=dbus
+bench: .venv/.installed ## Measure download, uplink, every driver, a backlog of 10^6.
+	@./scripts/system-packages dbus-daemon=dbus mosquitto=mosquitto
 	$(BIN)/python bench/whole_way.py
 	$(BIN)/python bench/each_driver.py
+	$(BIN)/python bench/small_board.py
+	$(BIN)/python bench/backlog.py
 
 fuzz: .venv/.installed ## Feed every decoder a million changed inputs; ARGS=--only KIND.
 	$(BIN)/python scripts/fuzz.py $(ARGS)
+
+nojit: .venv/.installed ## Run the kernels' tests on plain forms: compiler off, no numba.
+	NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest -q $(KERNEL_TESTS)
+	@mkdir -p .venv/no-numba
+	@echo "raise ImportError('hidden by make nojit')" >.venv/no-numba/numba.py
+	PYTHONPATH=$(CURDIR)/.venv/no-numba $(BIN)/python -m pytest -q $(KERNEL_TESTS)
+
+aarch64: .venv/.installed ## Run them on an emulated ARM: the same bytes, plain and compiled.
+	@./scripts/system-packages qemu-aarch64-static=qemu-user-static
+	@./scripts/foreign-root arm64 .venv/foreign/arm64
+	NUMBA_DISABLE_JIT=1 $(EMULATED) -m pytest $(BARE) $(KERNEL_TESTS)
+	$(EMULATED) -m pytest $(BARE) $(KERNEL_TESTS)
 
 docs: .venv/.installed ## Write the generated pages of docs/reference anew.
 	$(BIN)/python scripts/reference.py

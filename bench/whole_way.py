@@ -18,11 +18,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter, sleep
 
-from drivers import registry
-from drivers.sdk import GattDriver
 from edge_agent import read
-from edge_agent.links.ble import open_radio
-from edge_agent.links.serial import open_port
 from edge_agent.outbox import Outbox
 from protocols.observation import Device, Observation, Reading
 from protocols.uplink import batch
@@ -32,22 +28,10 @@ _RUNS = 5
 _BATCH = 256
 
 
-async def _nothing(_: list[object]) -> None:
-    pass
-
-
 async def download(name: str, peer: str, passkey: str | None) -> list[Observation]:
     """Return what one visit to a device brings."""
-    driver = registry.load(name)
-    if isinstance(driver, GattDriver):
-        async with open_radio() as radio:
-            seen = await radio.find(peer, 30)
-            async with radio.connect(seen, passkey, _nothing) as link:
-                events = [event async for event in driver.visit(link, None)]
-    else:
-        async with open_port(peer, driver.baud, lambda _: None) as port:
-            events = [event async for event in driver.visit(port, None)]
-    return [event for event in events if isinstance(event, Observation)]
+    visit = read.observations(name, peer, passkey, model="", take=True)
+    return [seen async for seen in visit]
 
 
 def timed(work: Callable[[], object]) -> float:

@@ -11,11 +11,11 @@ from drivers.sdk import GattDriver, SerialDriver
 from edge_agent.capture import Station
 from edge_agent.config import Config, Device
 from edge_agent.health import Health
-from edge_agent.kernels import jit
 from edge_agent.links.ble import open_radio
 from edge_agent.outbox import Outbox
 from edge_agent.uplink import Uplink
 from edge_agent.visits import attend
+from protocols import compiled
 from protocols.config import ConfigError
 
 _log = logging.getLogger(__name__)
@@ -74,6 +74,5 @@ async def _tasks(
 
 
 async def _warm(health: Health) -> None:
-    problem = await asyncio.to_thread(jit.warm)
-    health.kernels = problem or "compiled"
+    health.kernels = await compiled.warm() or "compiled"
     health.save()

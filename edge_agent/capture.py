@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from time import time
 from uuid import UUID
 
@@ -30,7 +31,7 @@ from edge_agent.health import Health
 from edge_agent.identity import device_of
 from edge_agent.links.ble import Radio
 from edge_agent.outbox import Outbox, OutboxError
-from edge_agent.quality import assess
+from edge_agent.quality import judge
 from protocols.observation import (
     Device,
     LinkSecurity,
@@ -250,6 +251,8 @@ class Capture:
             self._peer,
             readings,
             mark=None if mark is None else (device.id, self._driver.id, mark),
+            urgent=self._station.config.urgent.asks_for,
+            judge=partial(judge, shows=self._driver.shows),
         )
         if new:
             self._health.captured += new
@@ -259,7 +262,7 @@ class Capture:
         now = self._now()
         zone = self._station.config.zone
         readings = []
-        for observation, noticed in zip(seen, assess(seen), strict=True):
+        for observation in seen:
             found = true_time(observation, self._offset, now, zone)
             unset = found.method == TimeMethod.UNKNOWN
             flags = Quality.CLOCK_UNSET if unset else Quality.NONE
@@ -276,7 +279,7 @@ class Capture:
                     time_method=found.method,
                     time_bound_ms=found.bound_ms,
                     link=self.security,
-                    quality=noticed | flags,
+                    quality=flags,
                     arrival=arrival,
                 )
             )

@@ -175,6 +175,35 @@ def status(data: Path, *, as_json: bool) -> None:
     click.echo(_dumps(shown) if as_json else _table(shown))
 
 
+@agent.command("warm")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def warm(*, as_json: bool) -> None:
+    """Compile the kernels now, and keep them, so that no start waits for them.
+
+    Takes up to a few minutes on a small board. Run it once as the user of the agent;
+    it does nothing where the kernels are there. Without it the agent does the same
+    in the background.
+
+    \b
+    Example:
+        vitalwire agent warm
+    """
+    from edge_agent import app  # noqa: F401, PLC0415 - brings the agent's kernels
+    from protocols import compiled, kernel  # noqa: PLC0415 - imports numpy
+
+    try:
+        made = compiled.make(lambda line: click.echo(line, err=True))
+        compiled.load()
+    except compiled.Unusable as error:
+        raise click.ClickException(f"{error}; the plain kernels serve") from error
+    shown: Shown = {
+        "kernels": len(kernel.kernels()),
+        "form": "native" if compiled.is_native(made) else "numba",
+        "folder": str(made),
+    }
+    click.echo(_dumps(shown) if as_json else _table(shown))
+
+
 @main.command()
 @click.option(
     "--seconds", type=click.FloatRange(1, 600), default=5.0, show_default=True

@@ -1,13 +1,16 @@
 """The agent's configuration: which devices, and where readings go; never how."""
 
 import re
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from edge_agent.batching import FREE, METERED, Policy
+from edge_agent.urgency import Urgent
 from protocols import config
 from protocols.config import ConfigError
 from protocols.uplink.topics import check_id
@@ -35,6 +38,34 @@ class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ca: str | None = None
     username: str | None = None
     password_file: str | None = None
+
+
+class Uplink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When readings go to the broker.
+
+    Attributes:
+        metered: Whether what is sent costs money: readings are then gathered.
+        batch_readings: The most readings of one batch; without it 256, metered 1024.
+        delay_s: The longest that a reading waits for others, in s; without it 2,
+            metered 900. An urgent one never waits.
+        window: The most batches on their way at a time; without it 8, metered 2.
+    """
+
+    metered: bool = False
+    batch_readings: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+    delay_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] | None = None
+    window: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
+
+    @property
+    def policy(self) -> Policy:
+        """What was chosen, and the defaults of such a link for the rest."""
+        link = METERED if self.metered else FREE
+        chosen: dict[str, Any] = {
+            "batch_readings": self.batch_readings,
+            "delay_s": self.delay_s,
+            "window": self.window,
+        }
+        return replace(link, **{k: v for k, v in chosen.items() if v is not None})
 
 
 class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,6 +104,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tenant: Whose station it is.
         timezone: The zone in which the devices' clocks are read.
         broker: Where readings go.
+        uplink: When they go there.
+        urgent: Which of them can't wait for others.
         device: The devices.
     """
 
@@ -80,6 +113,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tenant: str = "home"
     timezone: str = "UTC"
     broker: Broker = Broker()
+    uplink: Uplink = Uplink()
+    urgent: Urgent = Urgent()
     device: tuple[Device, ...] = ()
 
     @property

@@ -3,15 +3,16 @@
 SQLite in WAL mode with synchronous=FULL: what a method has written when it
 returns survives a power cut, on storage that honours a flush. Every method is
 one transaction. Readings and the cursor of their device go in together; a
-reading leaves only on a receipt that names the very bytes it was sent in.
+reading leaves only on a receipt that names the very bytes it was sent in. One that
+can no more be read, for a bad block say, is kept apart, so that it stops no other.
 """
 
 import fcntl
 import secrets
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from importlib.resources import files
 from pathlib import Path
@@ -20,18 +21,45 @@ from typing import Any, TextIO
 import apsw
 import cbor2
 
-from protocols.errors import DecodeError
-from protocols.observation import Device, Reading, fingerprint, key
-from protocols.uplink import batch, envelope
-from protocols.uplink.batch import Batch
+from edge_agent import records
+from protocols.errors import DecodeError, Fault
+from protocols.observation import (
+    Device,
+    Observation,
+    Quality,
+    Reading,
+    fingerprint,
+    key,
+)
+from protocols.uplink import envelope
 from protocols.uplink.receipt import Entry, Result
 
-_STEPS = ("outbox.sql", "outbox_2.sql")  # from each version to the next
+# From each version to the next.
+_STEPS = ("outbox.sql", "outbox_2.sql", "outbox_3.sql", "outbox_4.sql")
 _VERSION = len(_STEPS)
 _SAFE_SQLITE = (3, 51, 3)  # older ones can corrupt a WAL
-_READINGS_PER_BATCH = 256
 _ROOM_BYTES = 65_536
-_RECORD_STATION = "outbox"  # a stored record is a batch of one, from nowhere
+_READINGS_PER_BATCH = 256
+_NEXT_URGENT = (
+    "SELECT id, record, urgent FROM reading WHERE batch IS NULL AND urgent = 1 "
+    "ORDER BY id DESC LIMIT ?"
+)
+_NEXT_OTHERS = (
+    "SELECT id, record, urgent FROM reading WHERE batch IS NULL AND urgent = 0 "
+    "ORDER BY id LIMIT ?"
+)
+_MOST_RECORDS_BYTES = 4 * envelope.MAX_MESSAGE  # what one message may be made of
+
+
+Judge = Callable[[bytes | None, Sequence[Reading]], tuple[list[Quality], bytes]]
+"""From what the filters kept in mind of a device, None at first, and its new readings,
+to the flags of each and what to keep in mind."""
+
+_FLAGS_BYTES = 8  # by which a record grows at most that is flagged
+
+
+def _never(_: Observation) -> bool:
+    return False
 
 
 class OutboxError(Exception):
@@ -40,10 +68,34 @@ class OutboxError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A batch as it goes out, the same bytes each time it is sent."""
+    """A batch as it goes out, the same bytes each time it is sent.
+
+    Attributes:
+        counter: Its counter.
+        urgent: Whether it holds urgent readings, and no other.
+        message: The bytes.
+    """
 
     counter: int
+    urgent: bool
     message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unbatched:
+    """Readings that are in no batch yet.
+
+    Attributes:
+        urgent: How many are urgent.
+        others: How many are not.
+        oldest: The id of the oldest of the others; None if there is none.
+        oldest_ms: When that was captured, in ms since 1970 UTC.
+    """
+
+    urgent: int
+    others: int
+    oldest: int | None
+    oldest_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +118,8 @@ class Counts:
         refused: Batches that the gateway keeps in quarantine.
         journaled: Payloads written down and not yet captured.
         undecoded: Payloads that no reading could be made of.
-        oldest_ms: When the oldest waiting reading was captured, ms since 1970;
-            None if none waits.
+        oldest_ms: When the first captured of those that wait was captured, ms since
+            1970; None if none waits.
     """
 
     waiting: int
@@ -236,19 +288,37 @@ class Outbox:
         readings: Sequence[Reading],
         *,
         mark: tuple[str, str, int] | None = None,
+        urgent: Callable[[Observation], bool] = _never,
+        judge: Judge | None = None,
     ) -> int:
         """Write readings, their device's cursor, and what they were journaled as.
 
         Args:
             peer: Where the device was met.
-            readings: In order; one that was captured before is passed over.
+            readings: Of one device, in order; one that was captured before is passed
+                over, and never judged again.
             mark: Device, driver and mark of a checkpoint behind the readings.
+            urgent: Whether an observation must not wait for others.
+            judge: The filters; what they keep in mind is written down here too.
 
         Returns:
             How many of them are new.
         """
         with self._transaction():
-            new = sum(self._insert(peer, reading) for reading in readings)
+            new = [
+                (reading, record)
+                for reading in readings
+                if (record := self._new_record(peer, reading)) is not None
+            ]
+            if judge is not None and new:
+                new = self._judged(new, judge)
+            self._db.executemany(
+                "INSERT INTO reading (captured_ms, record, urgent) VALUES (?, ?, ?)",
+                [
+                    (reading.captured_ms, record, urgent(reading.observation))
+                    for reading, record in new
+                ],
+            )
             for reading in readings:
                 for payload in reading.observation.raw:
                     self._unjournal(peer, payload)
@@ -258,7 +328,7 @@ class Outbox:
                     "DO UPDATE SET mark = excluded.mark",
                     mark,
                 )
-        return new
+        return len(new)
 
     def keep_undecoded(
         self,
@@ -276,51 +346,80 @@ class Outbox:
             self._insert_undecoded(facts, received_ms)
             self._unjournal(peer, payload)
 
+    def unbatched(self, most: int) -> Unbatched:
+        """Return how many readings are in no batch yet, counted up to ``most``."""
+        row = self._one(
+            "SELECT (SELECT count(*) FROM (SELECT 1 FROM reading "
+            "WHERE batch IS NULL AND urgent = 1 LIMIT ?1)), (SELECT count(*) FROM "
+            "(SELECT 1 FROM reading WHERE batch IS NULL AND urgent = 0 LIMIT ?1)), "
+            "(SELECT id FROM reading WHERE batch IS NULL AND urgent = 0 "
+            "ORDER BY id LIMIT 1)",
+            most,
+        )
+        urgent, others, oldest = row or (0, 0, None)
+        found = self._one("SELECT captured_ms FROM reading WHERE id = ?", oldest)
+        return Unbatched(urgent, others, oldest, found[0] if found else 0)
+
     def make_batch(
-        self, station: str, now_ms: int, *, full_only: bool = False
+        self, station: str, now_ms: int, most: int = _READINGS_PER_BATCH
     ) -> Message | None:
-        """Make a batch of the oldest readings that are in none yet.
+        """Make a batch of readings that are in none yet.
+
+        Where urgent ones wait it holds them alone, the newest first; else the
+        oldest of the others.
 
         Args:
             station: This station's id.
             now_ms: Its clock, in ms since 1970 UTC.
-            full_only: Leave readings for a later batch unless they fill one.
+            most: The most readings of it; fewer where no more fit into a message.
 
         Returns:
-            The batch; None if there is none to make.
-        """
-        with self._transaction():
-            rows = self._db.execute(
-                "SELECT id, record FROM reading WHERE batch IS NULL "
-                "ORDER BY id LIMIT ?",
-                (_READINGS_PER_BATCH,),
-            ).fetchall()
-            if not rows or (full_only and len(rows) < _READINGS_PER_BATCH):
-                return None
-            # The counter is part of the message, so its row comes first.
-            self._db.execute("INSERT INTO batch (message, digest) VALUES (x'', x'')")
-            counter = self._db.last_insert_rowid()
-            records: list[Any] = [row[1] for row in rows]
-            count, message = _encode(station, counter, now_ms, records)
-            self._db.execute(
-                "UPDATE batch SET message = ?, digest = ? WHERE counter = ?",
-                (message, envelope.digest(message), counter),
-            )
-            self._db.executemany(
-                "UPDATE reading SET batch = ? WHERE id = ?",
-                [(counter, row[0]) for row in rows[:count]],
-            )
-        return Message(counter, message)
+            The batch; None if no reading waits for one.
 
-    def batches(self, after: int = 0, limit: int = 64) -> list[Message]:
-        """Return batches that wait for a receipt, oldest first."""
-        with self._mutex:
-            rows = self._db.execute(
-                "SELECT counter, message FROM batch "
-                "WHERE refused IS NULL AND counter > ? ORDER BY counter LIMIT ?",
-                (after, limit),
-            )
-            return [Message(*row) for row in rows]
+        Raises:
+            OutboxError: It can't be written, or another thread made one meanwhile.
+        """
+        # Encoding takes long on a small board, so captures go on meanwhile. The
+        # counter comes first: of two that took the same readings one fails by it.
+        while True:
+            counter = self._next_counter()
+            if not (rows := self._next(most)):
+                return None
+            try:
+                readings = [records.from_record(row[1]) for row in rows]
+                count, message = records.fit(station, counter, now_ms, readings)
+            except (DecodeError, ValueError):
+                self._set_aside(station, now_ms, rows)
+                continue
+            with self._transaction():
+                self._db.execute(
+                    "INSERT INTO batch (counter, message, digest, urgent) "
+                    "VALUES (?, ?, ?, ?)",
+                    (counter, message, envelope.digest(message), rows[0][2]),
+                )
+                self._db.executemany(
+                    "UPDATE reading SET batch = ? WHERE id = ?",
+                    [(counter, row[0]) for row in rows[:count]],
+                )
+            return Message(counter, bool(rows[0][2]), message)
+
+    def batches(self, most: int) -> tuple[list[int], list[int]]:
+        """Return the oldest batches that wait for a receipt, by their counters.
+
+        Args:
+            most: The most of either.
+
+        Returns:
+            Those of urgent readings, and the others.
+        """
+        return self._batches(1, most), self._batches(0, most)
+
+    def message(self, counter: int) -> Message | None:
+        """Return a batch as it goes out; None if it is settled."""
+        row = self._one(
+            "SELECT counter, urgent, message FROM batch WHERE counter = ?", counter
+        )
+        return None if row is None else Message(row[0], bool(row[1]), row[2])
 
     def forget(self, entries: Iterable[Entry]) -> list[int]:
         """Act on a receipt's entries: forget what is stored, keep what was refused.
@@ -354,11 +453,12 @@ class Outbox:
         row = self._one(
             "SELECT (SELECT count(*) FROM reading), "
             "(SELECT count(*) FROM batch WHERE refused IS NULL), "
-            "(SELECT count(*) FROM batch WHERE refused IS NOT NULL), "
+            "(SELECT count(*) FROM batch), "
             "(SELECT count(*) FROM journal), (SELECT count(*) FROM undecoded), "
-            "(SELECT min(captured_ms) FROM reading)"
+            "(SELECT captured_ms FROM reading ORDER BY id LIMIT 1)"
         )
-        return Counts(*(row or ()))
+        waiting, batches, all_batches, *more = row or ()
+        return Counts(waiting, batches, all_batches - batches, *more)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -371,29 +471,91 @@ class Outbox:
             reason = first if isinstance(first, apsw.Error) else error
             raise OutboxError(f"can't write to the outbox: {reason}") from error
 
-    def _insert(self, peer: str, reading: Reading) -> bool:
+    def _next(self, most: int) -> list[tuple[int, bytes, int]]:
+        """Return id, record and urgency of readings for one batch."""
+        rows: list[tuple[int, bytes, int]] = []
+        size = 0
         try:
-            record = Batch(_RECORD_STATION, 1, 0, (reading,)).encode()
-            batch.decode(record)  # what can't be sent must not stand before all others
+            with self._mutex:
+                for query in (_NEXT_URGENT, _NEXT_OTHERS):
+                    for row in self._db.execute(query, (most,)):
+                        size += len(row[1])
+                        if rows and size > _MOST_RECORDS_BYTES:
+                            break
+                        rows.append(row)
+                    if rows:
+                        break
+        except apsw.Error as error:
+            raise _unreadable(error) from error
+        return rows
+
+    def _batches(self, urgent: int, most: int) -> list[int]:
+        try:
+            with self._mutex:
+                rows = self._db.execute(
+                    "SELECT counter FROM batch WHERE refused IS NULL AND urgent = ? "
+                    "ORDER BY counter LIMIT ?",
+                    (urgent, most),
+                )
+                return [row[0] for row in rows]
+        except apsw.Error as error:
+            raise _unreadable(error) from error
+
+    def _next_counter(self) -> int:
+        row = self._one("SELECT seq FROM sqlite_sequence WHERE name = 'batch'")
+        return 1 if row is None else int(row[0]) + 1
+
+    def _set_aside(
+        self, station: str, now_ms: int, rows: Iterable[tuple[int, bytes, int]]
+    ) -> None:
+        """Put what no message can be made of where it stands before no other."""
+        for number, record, _ in rows:
+            if (problem := _problem(station, now_ms, record)) is not None:
+                with self._transaction():
+                    facts = "", "", "outbox", record, problem
+                    self._insert_undecoded(facts, now_ms)
+                    self._db.execute("DELETE FROM reading WHERE id = ?", (number,))
+
+    def _new_record(self, peer: str, reading: Reading) -> bytes | None:
+        """Return what to store of a reading; None if it was seen, or can't be sent."""
+        try:
+            # What can't be sent must not stand before all others.
+            record = records.to_record(reading, spare=_FLAGS_BYTES)
         except (DecodeError, ValueError) as error:
             raw = b"".join(reading.observation.raw)
             self._insert_undecoded(
                 (peer, reading.driver, "observation", raw, str(error)),
                 reading.captured_ms,
             )
-            return False
+            return None
         facts = cbor2.dumps([list(key(reading)), fingerprint(reading)])
         self._db.execute(
             "INSERT OR IGNORE INTO seen VALUES (?, ?)",
             (reading.device.id, blake2b(facts, digest_size=16).digest()),
         )
-        if not self._db.changes():
-            return False
+        return record if self._db.changes() else None
+
+    def _judged(
+        self, new: Sequence[tuple[Reading, bytes]], judge: Judge
+    ) -> list[tuple[Reading, bytes]]:
+        """Return new readings with what the filters say of them."""
+        readings = [reading for reading, _ in new]
+        device = readings[0].device.id
+        row = self._one("SELECT state FROM filters WHERE device = ?", device)
+        flags, state = judge(None if row is None else bytes(row[0]), readings)
         self._db.execute(
-            "INSERT INTO reading (captured_ms, record) VALUES (?, ?)",
-            (reading.captured_ms, record),
+            "INSERT INTO filters VALUES (?, ?) ON CONFLICT (device) "
+            "DO UPDATE SET state = excluded.state",
+            (device, state),
         )
-        return True
+        judged = []
+        for (reading, record), noticed in zip(new, flags, strict=True):
+            if noticed:
+                flagged = replace(reading, quality=reading.quality | noticed)
+                judged.append((flagged, records.to_record(flagged)))
+            else:
+                judged.append((reading, record))
+        return judged
 
     def _insert_undecoded(
         self, facts: tuple[str, str, str, bytes, str], received_ms: int
@@ -416,7 +578,7 @@ class Outbox:
             with self._mutex:
                 return self._db.execute(sql, values).fetchone()
         except apsw.Error as error:
-            raise OutboxError(f"can't read the outbox: {error}") from error
+            raise _unreadable(error) from error
 
     def _migrate(self, path: Path, *, read_only: bool) -> None:
         version = self._db.pragma("user_version")
@@ -445,20 +607,24 @@ def _connect(path: Path, *, read_only: bool) -> apsw.Connection:
     return db
 
 
-def _encode(
-    station: str, counter: int, now_ms: int, records: Sequence[bytes]
-) -> tuple[int, bytes]:
-    """Return how many of the oldest records fit into one message, and it."""
-    readings = [batch.decode(record).readings[0] for record in records]
-    while True:
-        try:
-            made = Batch(station, counter, now_ms, tuple(readings)).encode()
-        except ValueError:
-            if len(readings) == 1:
-                raise
-            del readings[len(readings) // 2 :]
-        else:
-            return len(readings), made
+def _problem(station: str, now_ms: int, record: bytes) -> str | None:
+    """Return why no message can be made of a record; None if one can."""
+    try:
+        reading = records.from_record(record)
+        records.fit(station, records.MOST_COUNTER, now_ms, [reading])
+    except DecodeError as error:
+        if error.fault == Fault.UNSUPPORTED_VERSION:
+            raise OutboxError(
+                "a reading was stored by a newer vitalwire; update this one"
+            ) from error
+        return str(error)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _unreadable(error: apsw.Error) -> OutboxError:
+    return OutboxError(f"can't read the outbox: {error}")
 
 
 def _own(path: Path) -> TextIO:

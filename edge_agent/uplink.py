@@ -7,6 +7,8 @@ batch is sent again, the same bytes, until a receipt names it.
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
+from math import inf
 from pathlib import Path
 from time import time
 
@@ -15,22 +17,22 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from edge_agent.batching import Make, UnderWay, Wait, Waiting, decide
 from edge_agent.config import Broker, Config
 from edge_agent.health import Health
 from edge_agent.outbox import Message, Outbox, OutboxError
 from protocols.config import ConfigError
 from protocols.errors import DecodeError
 from protocols.uplink import receipt
+from protocols.uplink.receipt import Entry
 from protocols.uplink.status import Status
 from protocols.uplink.topics import Station
 
 _log = logging.getLogger(__name__)
 
-_WINDOW = 8  # batches without a receipt at a time
-_RESEND_S = 20.0
-_IDLE_S = 1.0
-_OUTBOX_S = 10.0
-_KEEPALIVE_S = 30
+_IDLE_S = 30.0  # nothing is known to come, but looking costs little
+_OUTBOX_S = 1.0
+_STATUS = 0  # no batch has this counter
 _PROTOCOLS = {
     "3.1.1": MQTTProtocolVersion.MQTTv311,
     "5": MQTTProtocolVersion.MQTTv5,
@@ -59,9 +61,13 @@ class Uplink:
         self._health = health
         self._captured = captured
         self._broker = config.broker
-        self._receipts: asyncio.Queue[bytes] = asyncio.Queue()
-        self._sent_at: dict[int, float] = {}
+        self._policy = config.uplink.policy
+        self._receipts: list[bytes] = []
+        self._held: dict[int, int] = {}  # by paho's number of it: a batch's counter
+        self._taken_at: dict[int, float] = {}  # when the broker took a batch
+        self._oldest: tuple[int | None, float] = None, 0.0  # and since when it is
         self._connected = False
+        self._greeted = False
         self._loop = asyncio.get_running_loop()
         self._client = _client(
             config.broker, f"vitalwire-{config.tenant}-{config.station}"
@@ -70,6 +76,7 @@ class Uplink:
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
+        self._client.on_publish = self._on_publish
         self._client.will_set(
             self._topics.up("status"), self._status(online=False), qos=1, retain=True
         )
@@ -77,7 +84,7 @@ class Uplink:
     async def run(self) -> None:
         """Send and forget, for ever; reconnect as often as needed."""
         self._client.connect_async(
-            self._broker.host, self._broker.port, keepalive=_KEEPALIVE_S
+            self._broker.host, self._broker.port, keepalive=self._policy.keepalive_s
         )
         self._client.loop_start()
         try:
@@ -93,60 +100,100 @@ class Uplink:
 
     async def _step(self) -> None:
         self._captured.clear()
-        if self._connected:
-            await self._send()
-        receipts = asyncio.ensure_future(self._receipts.get())
-        captured = asyncio.ensure_future(self._captured.wait())
-        try:
-            await asyncio.wait(
-                {receipts, captured},
-                timeout=_IDLE_S,
-                return_when=asyncio.FIRST_COMPLETED,
+        await self._forget()
+        wait_s = await self._send() if self._connected else _IDLE_S
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._captured.wait()
+
+    async def _send(self) -> float:
+        """Send what is due, and return for how many s nothing else will be."""
+        if not self._greeted:
+            await self._greet()
+        urgent, others = await asyncio.to_thread(
+            self._outbox.batches, self._policy.window
+        )
+        made = [*urgent, *others]
+        self._taken_at = {k: at for k, at in self._taken_at.items() if k in made}
+        waits_s = [await self._send_again(counter) for counter in made]
+        while True:
+            waiting = await self._waiting()
+            under_way = UnderWay(len(urgent), len(others))
+            match decide(self._policy, waiting, under_way):
+                case Wait(seconds):
+                    return min([_IDLE_S, *waits_s, *([seconds] if seconds else [])])
+                case Make(readings):
+                    new = await asyncio.to_thread(
+                        self._outbox.make_batch,
+                        self._topics.station,
+                        _now_ms(),
+                        readings,
+                    )
+            if new is not None:
+                self._publish(new)
+                (urgent if new.urgent else others).append(new.counter)
+
+    async def _greet(self) -> None:
+        if _STATUS not in self._held.values():
+            status = await asyncio.to_thread(self._status, online=True)
+            sent = self._client.publish(
+                self._topics.up("status"), status, 1, retain=True
             )
-            if receipts.done():
-                await self._forget(receipts.result())
-        finally:
-            captured.cancel()
-            if not receipts.done():
-                receipts.cancel()
+            self._held[sent.mid] = _STATUS
+        self._greeted = True
 
-    async def _send(self) -> None:
-        now = asyncio.get_running_loop().time()
-        waiting = await asyncio.to_thread(self._outbox.batches, 0, _WINDOW)
-        for message in waiting:
-            if now - self._sent_at.get(message.counter, -_RESEND_S) >= _RESEND_S:
-                self._publish(message, now)
-        # The first reading goes at once; while it is on its way others gather.
-        while len(waiting) < _WINDOW:
-            made = await asyncio.to_thread(
-                self._outbox.make_batch,
-                self._topics.station,
-                _now_ms(),
-                full_only=bool(waiting),
-            )
-            if made is None:
-                return
-            waiting.append(made)
-            self._publish(made, now)
+    async def _send_again(self, counter: int) -> float:
+        """Send a batch that got no receipt, or return in how many s it is time to.
 
-    def _publish(self, message: Message, now: float) -> None:
-        self._client.publish(self._topics.up("batch"), message.message, qos=1)
-        self._sent_at[message.counter] = now
+        What paho still holds it sends by itself, after a reconnect too.
+        """
+        if counter in self._held.values():
+            return _IDLE_S
+        now = self._loop.time()
+        since = now - self._taken_at.get(counter, -inf)
+        if since < self._policy.resend_s:
+            return self._policy.resend_s - since
+        message = await asyncio.to_thread(self._outbox.message, counter)
+        if message is not None:
+            self._publish(message)
+        return _IDLE_S
 
-    async def _forget(self, payload: bytes) -> None:
+    def _publish(self, message: Message) -> None:
+        sent = self._client.publish(self._topics.up("batch"), message.message, qos=1)
+        self._held[sent.mid] = message.counter
+
+    async def _waiting(self) -> Waiting:
+        """Return what waits for a batch; its age also where the clock goes back."""
+        found = await asyncio.to_thread(
+            self._outbox.unbatched, self._policy.batch_readings
+        )
+        now = self._loop.time()
+        if found.oldest != self._oldest[0]:
+            self._oldest = found.oldest, now
+        by_clock_s = (_now_ms() - found.oldest_ms) / 1000
+        oldest_s = max(by_clock_s, now - self._oldest[1])
+        return Waiting(found.urgent, found.others, oldest_s)
+
+    async def _forget(self) -> None:
+        """Forget what receipts name; they stay until that is written down."""
+        payloads = [*self._receipts]
+        entries = [entry for payload in payloads for entry in self._entries(payload)]
+        if entries:
+            settled = await asyncio.to_thread(self._outbox.forget, entries)
+            self._health.receipts += len(settled)
+            self._health.save()
+        del self._receipts[: len(payloads)]
+
+    def _entries(self, payload: bytes) -> tuple[Entry, ...]:
         try:
             given = receipt.decode(payload)
         except DecodeError as error:
             _log.warning("receipt.refused: %s", error)
-            return
+            return ()
         if given.station != self._topics.station:
             _log.warning("receipt.refused: it is for another station")
-            return
-        settled = await asyncio.to_thread(self._outbox.forget, given.entries)
-        for counter in settled:
-            self._sent_at.pop(counter, None)
-        self._health.receipts += len(settled)
-        self._health.save()
+            return ()
+        return given.entries
 
     def _on_connect(
         self,
@@ -160,9 +207,6 @@ class Uplink:
             self._call(self._tell, f"the broker refuses: {reason}")
             return
         client.subscribe(self._topics.down("receipt"), qos=1)
-        client.publish(
-            self._topics.up("status"), self._status(online=True), qos=1, retain=True
-        )
         self._call(self._tell, "connected")
 
     def _on_connect_fail(self, _client: mqtt.Client, _userdata: object) -> None:
@@ -182,19 +226,40 @@ class Uplink:
     def _on_message(
         self, _client: mqtt.Client, _userdata: object, message: mqtt.MQTTMessage
     ) -> None:
-        self._call(self._receipts.put_nowait, message.payload)
+        self._call(self._received, message.payload)
+
+    def _on_publish(
+        self,
+        _client: mqtt.Client,
+        _userdata: object,
+        number: int,
+        _reason: ReasonCode,
+        _properties: Properties,
+    ) -> None:
+        self._call(self._taken, number)
 
     def _call(self, function: Callable[..., None], *args: object) -> None:
         """Call a function in the agent's loop, from paho's thread."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(function, *args)
 
+    def _received(self, payload: bytes) -> None:
+        self._receipts.append(payload)
+        self._captured.set()
+
+    def _taken(self, number: int) -> None:
+        counter = self._held.pop(number, _STATUS)
+        if counter != _STATUS:
+            self._taken_at[counter] = self._loop.time()
+            self._captured.set()
+
     def _tell(self, state: str) -> None:
         if state == self._health.broker:
             return
         self._connected = state == "connected"
-        # What was on its way may be lost with the connection: send it anew.
-        self._sent_at.clear()
+        self._greeted = False
+        # What the broker took may be lost with the connection: send it anew.
+        self._taken_at.clear()
         self._captured.set()
         self._health.broker = state
         self._health.save()
@@ -205,12 +270,17 @@ class Uplink:
         return Status(self._topics.station, online, _now_ms(), waiting).encode()
 
     def _stop(self) -> None:
-        if self._connected:
-            gone = self._client.publish(
-                self._topics.up("status"), self._status(online=False), 1, retain=True
-            )
-            gone.wait_for_publish(1.0)
-        self._client.disconnect()
+        try:
+            if self._connected:
+                status = self._status(online=False)
+                gone = self._client.publish(
+                    self._topics.up("status"), status, 1, retain=True
+                )
+                gone.wait_for_publish(1.0)
+            self._client.disconnect()
+        except OutboxError as error:
+            # The broker tells our will, for we do not take leave of it.
+            _log.warning("outbox.failed: %s", error)
         self._client.loop_stop()
 
 

@@ -28,6 +28,7 @@ from gateway.live import Live
 from gateway.metrics import Metrics
 from gateway.store import Store, Stored
 from gateway.store.sqlite import SqliteStore
+from protocols import compiled
 
 _CONNECT_S = 10.0
 _FOREIGN_CONNECT_S = 2.0
@@ -101,7 +102,7 @@ async def _run(  # noqa: PLR0917 - each is one part
     web = api.build(api.Parts(store, ingest, live, metrics, config.http.host))
     addresses = Addresses(_url(listener), broker.host, broker.port)
     patience_s = _CONNECT_S if broker.embedded else _FOREIGN_CONNECT_S
-    async with _running(ingest):
+    async with _warming(), _running(ingest):
         if not await _connected(ingest, stop, patience_s):
             if broker.embedded and not stop.is_set():
                 raise CannotRun("the embedded broker refuses the gateway")
@@ -225,6 +226,21 @@ def _store(folder: Path) -> Iterator[SqliteStore]:
         yield store
     finally:
         store.close()
+
+
+@asynccontextmanager
+async def _warming() -> AsyncIterator[None]:
+    """Get the kernels compiled meanwhile; until then their plain forms decode."""
+    warming = asyncio.create_task(_warm())
+    try:
+        yield
+    finally:
+        warming.cancel()
+        await asyncio.wait({warming})
+
+
+async def _warm() -> None:
+    _log.info("kernels: %s", await compiled.warm() or "compiled")
 
 
 @asynccontextmanager

@@ -298,6 +298,10 @@ class Quality(IntFlag):
     IMPLAUSIBLE_RELATION = 1 << 1  # as a diastolic above its systolic
     CLOCK_AHEAD = 1 << 2
     CLOCK_UNSET = 1 << 3
+    RATE_OF_CHANGE = 1 << 4  # a sensor's value, faster than glucose changes
+    SPIKE = 1 << 5  # a sensor's value that stands out of those before it
+    REPEATED = 1 << 6  # values and time of a reading just before it, under another key
+    BEYOND_DEVICE = 1 << 7  # a value that this device can't show
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,15 @@ group is a set of columns: one for each fact, left out where no reading has it.
 ``uplink.cddl`` is the format; ``docs/reference/uplink.md`` explains it.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from itertools import groupby
 from typing import Any
+
+import cbor2
 
 from protocols.errors import DecodeError, Fault
 from protocols.gatt.time import DateTime
@@ -30,7 +32,7 @@ from protocols.observation import (
 )
 from protocols.units import measures
 from protocols.uplink import columns, envelope
-from protocols.uplink.columns import is_int
+from protocols.uplink.columns import Shared, Taken, is_int
 from protocols.uplink.topics import check_id
 
 MAX_READINGS = 10_000
@@ -99,7 +101,8 @@ def decode(message: bytes) -> Batch:
     devices = [_decode_device(item) for item in _list("devices", fields[4])]
     drivers = [_decode_driver(item) for item in _list("drivers", fields[5])]
     groups = [
-        _map("group", item, {1, 2, 3, 4, 5, 6}) for item in _list("groups", fields[6])
+        _map("group", item, {1, 2, 3, 4, 5, 6}, {7})
+        for item in _list("groups", fields[6])
     ]
     sizes = [_int("group size", group[4], 1, MAX_READINGS) for group in groups]
     if not 1 <= sum(sizes) <= MAX_READINGS:
@@ -252,52 +255,75 @@ _COLUMNS: dict[int, tuple[str, _Show, columns.Check]] = {
     16: ("evidence", lambda r: dict(r.evidence) or None, _pairs),
     17: ("raw", lambda r: list(r.observation.raw), _frames),
 }
+_DEVICE_TIME, _CAPTURED = 2, 7
 _DEFAULTS: dict[int, object] = {5: 0, 7: 0, 9: 0, 11: [], 13: 0, 14: 0, 17: []}
 
 
 def _encode_group(
     readings: Sequence[Reading], device: int, driver: int
 ) -> dict[int, object]:
-    shown = {}
-    for number, (_, show, _) in _COLUMNS.items():
-        items = [show(reading) for reading in readings]
-        default = _DEFAULTS.get(number)
-        if any(item != default for item in items):
-            shown[number] = columns.encode(items)
-    first = readings[0].observation
-    return {
-        1: device,
-        2: driver,
-        3: _KINDS.index(first.kind),
-        4: len(readings),
-        5: shown,
-        6: [
-            _encode_values([reading.observation.values[at] for reading in readings])
-            for at in range(len(first.values))
-        ],
+    """Return a group, with a series where that makes it shorter."""
+    facts = {
+        number: [show(reading) for reading in readings]
+        for number, (_, show, _) in _COLUMNS.items()
     }
+    first = readings[0].observation
+    head = {1: device, 2: driver, 3: _KINDS.index(first.kind), 4: len(readings)}
+    found = head | _encode_columns(readings, facts, None)
+    if len(readings) > 1:
+        times = facts[_DEVICE_TIME]
+        if any(type(time) is not int for time in times):
+            times = facts[_CAPTURED]
+        shared = Shared(times)
+        other = head | _encode_columns(readings, facts, shared)
+        if (message := shared.encode()) is not None:
+            found = min(found, other | {7: message}, key=lambda g: len(cbor2.dumps(g)))
+    return found
 
 
-def _encode_values(values: Sequence[Value]) -> list[object]:
-    mantissas: list[object] = []
-    exponents: list[object] = []
-    for value in values:
-        if value.number is None:
-            mantissas.append(None)
-            exponents.append(0)
-            continue
-        sign, digits, exponent = value.number.as_tuple()
-        number = int("".join(map(str, digits)))
-        # A decimal's negative zero has no place on the wire, nor on any device's.
-        mantissas.append(-number if sign else number)
-        exponents.append(exponent)
+def _encode_columns(
+    readings: Sequence[Reading],
+    facts: dict[int, list[object]],
+    shared: Shared | None,
+) -> dict[int, object]:
+    places = range(len(readings[0].observation.values))
+    values = [
+        _encode_values([r.observation.values[at] for r in readings], shared)
+        for at in places
+    ]
+    shown = {
+        number: columns.encode(items, shared)
+        for number, items in facts.items()
+        if any(item != _DEFAULTS.get(number) for item in items)
+    }
+    for at, column in zip(places, values, strict=True):
+        states = [int(r.observation.values[at].state) for r in readings]
+        column.append(columns.encode(states, shared))
+    return {5: shown, 6: values}
+
+
+def _encode_values(values: Sequence[Value], shared: Shared | None) -> list[object]:
+    """Return a value's quantity, unit, mantissas and exponents."""
+    pairs = [_pair(value.number) for value in values]
+    mantissas, exponents = (list(part) for part in zip(*pairs, strict=True))
+    there = None
+    if shared is not None and any(pair != pairs[0] for pair in pairs):
+        there = shared.decimals(pairs)
     return [
         _QUANTITIES.index(values[0].quantity),
         _UNITS.index(values[0].unit),
-        columns.encode(mantissas),
-        columns.encode(exponents),
-        columns.encode([int(value.state) for value in values]),
+        there or columns.encode(mantissas),
+        there or columns.encode(exponents),
     ]
+
+
+def _pair(number: Decimal | None) -> tuple[int | None, int]:
+    if number is None:
+        return None, 0
+    sign, digits, exponent = number.as_tuple()
+    mantissa = int("".join(map(str, digits)))
+    # A decimal's negative zero has no place on the wire, nor on any device's.
+    return -mantissa if sign else mantissa, int(exponent)
 
 
 def _decode_group(
@@ -309,8 +335,11 @@ def _decode_group(
     device = devices[_int("group's device", group[1], 0, len(devices) - 1)]
     driver = drivers[_int("group's driver", group[2], 0, len(drivers) - 1)]
     kind = _KINDS[_int("kind", group[3], 0, len(_KINDS) - 1)]
-    facts = _decode_columns(group[5], count)
-    values = [_decode_values(item, count) for item in _list("values", group[6], 16)]
+    taken = Taken(group[7], count) if 7 in group else None
+    facts = _decode_columns(group[5], count, taken)
+    values = [
+        _decode_values(item, count, taken) for item in _list("values", group[6], 16)
+    ]
     if not values:
         raise _error("values", "are none")
     try:
@@ -329,18 +358,20 @@ def _decode_group(
     return readings
 
 
-def _decode_columns(found: object, count: int) -> dict[str, list[object]]:
+def _decode_columns(
+    found: object, count: int, taken: Taken | None
+) -> dict[str, list[object]]:
     if not isinstance(found, dict) or not found.keys() <= _COLUMNS.keys():
         raise _error("columns", "hold one unknown here", Fault.UNSUPPORTED_VERSION)
     return {
-        name: columns.decode(name, found[number], count, check)
+        name: columns.decode(name, found[number], count, check, taken)
         if number in found
         else [_DEFAULTS.get(number)] * count
         for number, (name, _, check) in _COLUMNS.items()
     }
 
 
-def _decode_values(column: object, count: int) -> list[Value]:
+def _decode_values(column: object, count: int, taken: Taken | None) -> list[Value]:
     parts = _list("values", column, 5)
     if len(parts) != 5:
         raise _error("values", f"have {len(parts)} parts, not 5")
@@ -349,11 +380,18 @@ def _decode_values(column: object, count: int) -> list[Value]:
     if not measures(unit, quantity):
         raise _error("unit", f"{unit} does not measure {quantity}", Fault.BAD_FIELD)
     name = quantity.value
-    mantissas = columns.decode(name, parts[2], count, _maybe(is_int))
-    exponents = columns.decode(
-        name, parts[3], count, partial(is_int, low=-128, high=127)
-    )
-    states: list[Any] = columns.decode(name, parts[4], count, _one_of(State))
+    mantissas: list[object]
+    exponents: list[object]
+    place = columns.place_of(parts[2])
+    if taken is not None and place is not None and parts[2] == parts[3]:
+        pairs = taken.decimals(name, place)
+        mantissas, exponents = (list(part) for part in zip(*pairs, strict=True))
+    else:
+        mantissas = columns.decode(name, parts[2], count, _maybe(is_int), taken)
+        power = partial(is_int, low=-128, high=127)
+        exponents = columns.decode(name, parts[3], count, power, taken)
+    check = _one_of(State)
+    states: list[Any] = columns.decode(name, parts[4], count, check, taken)
     values = []
     for mantissa, exponent, state in zip(mantissas, exponents, states, strict=True):
         try:
@@ -438,8 +476,10 @@ def _decode_driver(item: object) -> tuple[str, str]:
     return parts[0], parts[1]
 
 
-def _map(name: str, value: object, keys: set[int]) -> dict[int, object]:
-    if not isinstance(value, dict) or value.keys() != keys:
+def _map(
+    name: str, value: object, keys: set[int], may: Collection[int] = ()
+) -> dict[int, object]:
+    if not isinstance(value, dict) or not keys <= value.keys() <= {*keys, *may}:
         raise _error(name, f"is no map of the keys {min(keys)} to {max(keys)}")
     return value
 

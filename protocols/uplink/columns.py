@@ -5,38 +5,208 @@
     0 plain     one item a reading, in order
     1 constant  the one item that every reading has
     2 delta     integers: the first, then each one's difference to the one before
+    3 listed    [items, column]: the different items, and each reading's by its place,
+                which is plain, constant, delta or shared
+    16 shared   [place, base]: integers, each base more than in the group's series
+    17 frames   [longest, first, bytes, varying, place]: frames (see `_frames`)
 
-Codec numbers from 16 on are for kernels; an unknown one is refused.
+A group's series is one message of `series`: its times have the place 0, its values the
+places from 1. Codec numbers from 18 on are not known yet; an unknown one is refused.
 """
 
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
+from typing import Any
 
 import cbor2
+import numpy as np
+from numpy.typing import NDArray
 
 from protocols.errors import DecodeError, Fault
+from protocols.uplink import series
+from protocols.uplink.grids import ABSENT
+from protocols.uplink.series import Column, Series
 
-_PLAIN, _CONSTANT, _DELTA = 0, 1, 2
+I8 = NDArray[np.int64]
+
+_PLAIN, _CONSTANT, _DELTA, _LISTED, _SHARED, _FRAMES = 0, 1, 2, 3, 16, 17
 _MOST_BYTES = 1 << 20  # of one column, unfolded
+_MOST_FRAMES, _LONGEST_FRAME = 8, 4096
+_SHARED_SIZE = 8  # bytes of where a shared column is
+_SHARED_SPAN = 1 << 38  # how far from its base a shared integer may be
+_POWERS = range(-31, 32)  # of ten, of shared decimals
 _INT64 = range(-(1 << 63), 1 << 63)
 
 Item = object
 Check = Callable[[object], bool]
+Encoded = list[object]
 
 
-def encode(items: Sequence[Item]) -> list[object]:
-    """Return the column that holds ``items``, which are at least one."""
+class Shared:
+    """The columns of a group that travel together, as one series."""
+
+    def __init__(self, times: Sequence[object]) -> None:
+        """Start with what tells the readings' order best, as their device's clock.
+
+        Args:
+            times: One a reading; used if they are integers.
+        """
+        self._times = [t for t in times if is_int(t, -_SHARED_SPAN, _SHARED_SPAN)]
+        if len(self._times) < len(times):
+            self._times = list(range(len(times)))
+        self._measured: list[Column] = []
+        self._others: list[I8] = []
+
+    def decimals(self, pairs: Sequence[tuple[int | None, int]]) -> Encoded | None:
+        """Take in decimals, all before any integers; None where they do not fit.
+
+        Args:
+            pairs: Mantissa and power of ten; a mantissa of None is absent.
+        """
+        if not all(
+            m is None or (abs(m) <= _SHARED_SPAN and e in _POWERS) for m, e in pairs
+        ):
+            return None
+        self._measured.append(
+            Column(
+                np.array([m or 0 for m, _ in pairs], np.int64),
+                np.array([ABSENT if m is None else e for m, e in pairs], np.int8),
+            )
+        )
+        return [_SHARED, [len(self._measured), 0]]
+
+    def integers(self, numbers: Sequence[int], most: int) -> Encoded | None:
+        """Take in integers; None where they do not fit, or not in ``most`` bytes."""
+        if [*numbers] == self._times:
+            return [_SHARED, [0, 0]]
+        base = numbers[0]
+        if any(abs(number - base) > _SHARED_SPAN for number in numbers):
+            return None
+        away = np.array([number - base for number in numbers], np.int64)
+        if series.size(away) > most or (place := self.rows([away])) is None:
+            return None
+        return [_SHARED, [place, base]]
+
+    def rows(self, columns: Sequence[I8]) -> int | None:
+        """Take in columns of integers, side by side.
+
+        Args:
+            columns: Each of shape (n,), at most 2^38 from 0.
+
+        Returns:
+            The place of the first; None where there is no room.
+        """
+        place = 1 + len(self._measured) + len(self._others)
+        if place - 1 + len(columns) > series.MAX_COLUMNS:
+            return None
+        self._others += columns
+        return place
+
+    def encode(self) -> bytes | None:
+        """Return the series; None where nothing was taken in."""
+        if not self._measured and not self._others:
+            return None
+        whole = np.zeros(len(self._times), np.int8)
+        times = Column(np.array(self._times, np.int64), whole)
+        others = [Column(numbers, whole) for numbers in self._others]
+        columns = *self._measured, *others
+        return series.encode(Series(times, columns), measured=len(self._measured))
+
+
+class Taken:
+    """What a group's series holds, for its columns."""
+
+    def __init__(self, message: object, count: int) -> None:
+        """Read it.
+
+        Args:
+            message: As it stands in the batch.
+            count: How many readings the group has.
+
+        Raises:
+            DecodeError: It is damaged, or of another length.
+        """
+        if not isinstance(message, bytes):
+            raise _error("series", "is no byte string")
+        found = series.decode(message)
+        if len(found.time.mantissa) != count:
+            raise _error("series", f"has not {count} rows")
+        self._columns = (found.time, *found.values)
+
+    def decimals(self, name: str, place: object) -> list[tuple[int | None, int]]:
+        """Return a column of mantissas and powers; a mantissa of None is absent.
+
+        Raises:
+            DecodeError: There is none at ``place``.
+        """
+        if type(place) is not int or not 0 <= place < len(self._columns):
+            raise _error(name, f"has the place {place!r:.20}, where nothing is")
+        mantissas, powers = (each.tolist() for each in self._columns[place])
+        return [
+            (None, 0) if power == ABSENT else (mantissa, power)
+            for mantissa, power in zip(mantissas, powers, strict=True)
+        ]
+
+    def integers(self, name: str, place: object, base: object) -> list[object]:
+        """Return a column of integers, each ``base`` more than it is there.
+
+        Raises:
+            DecodeError: There are none at ``place``.
+        """
+        if type(base) is not int:
+            raise _error(name, "has a base that is no integer")
+        found: list[object] = []
+        for number, power in self.decimals(name, place):
+            if number is None or power != 0:
+                raise _error(name, f"is no column of integers at the place {place}")
+            found.append(base + number)
+        return found
+
+
+def encode(items: Sequence[Item], shared: Shared | None = None) -> Encoded:
+    """Return the column that holds ``items``, which are at least one.
+
+    Args:
+        items: One a reading.
+        shared: Where integers may go; None keeps all here.
+
+    Raises:
+        ValueError: It says in few bytes what no receiver would unfold.
+    """
     if all(item == items[0] for item in items[1:]):
+        if _size(items[0]) * len(items) > _MOST_BYTES:
+            raise ValueError(f"a column would fill over {_MOST_BYTES} bytes")
         return [_CONSTANT, items[0]]
-    plain = [_PLAIN, list(items)]
+    found: list[Encoded] = [[_PLAIN, list(items)]]
     numbers = [item for item in items if type(item) is int]
-    if len(numbers) < len(items):
-        return plain
-    deltas = [numbers[0], *(b - a for a, b in pairwise(numbers))]
-    return min(plain, [_DELTA, deltas], key=lambda column: len(cbor2.dumps(column)))
+    if len(numbers) == len(items):
+        steps = [numbers[0], *(b - a for a, b in pairwise(numbers))]
+        if all(map(is_int, steps)):
+            found.append([_DELTA, steps])
+        shortest = min(found, key=_size)
+        most = _size(shortest) - _SHARED_SIZE
+        there = None if shared is None else shared.integers(numbers, most)
+        return there or shortest
+    if shared is not None and all(map(_is_frames, items)):
+        there = _frames(items, shared)
+        if there is not None:
+            return there
+    listed: list[Item] = []
+    for item in items:
+        if item not in listed:
+            listed.append(item)
+        if len(listed) * 2 > len(items):
+            return found[0]
+    places = [listed.index(item) for item in items]
+    sizes = [_size(item) for item in listed]
+    if sum(sizes[place] for place in places) > _MOST_BYTES:
+        return found[0]
+    return min([found[0], [_LISTED, [listed, encode(places, shared)]]], key=_size)
 
 
-def decode(name: str, column: object, count: int, check: Check) -> list[object]:
+def decode(
+    name: str, column: object, count: int, check: Check, taken: Taken | None = None
+) -> list[object]:
     """Return the ``count`` items of a column.
 
     Args:
@@ -44,6 +214,7 @@ def decode(name: str, column: object, count: int, check: Check) -> list[object]:
         column: As it stands in the batch.
         count: How many readings the column is for; the caller bounds it.
         check: Whether an item may stand in this column.
+        taken: The group's series; None if it has none.
 
     Raises:
         DecodeError: Damaged, of an unknown codec, or with an item out of place.
@@ -51,24 +222,37 @@ def decode(name: str, column: object, count: int, check: Check) -> list[object]:
     if not (isinstance(column, list) and len(column) == 2):
         raise _error(name, "is no pair of codec and data")
     codec, data = column
-    if type(codec) is not int or codec not in (_PLAIN, _CONSTANT, _DELTA):
-        problem = f"has the codec {codec!r:.20}, unknown here"
-        raise _error(name, problem, Fault.UNSUPPORTED_VERSION)
-    if codec == _CONSTANT:
-        if len(cbor2.dumps(data)) * count > _MOST_BYTES:
-            problem = f"would fill over {_MOST_BYTES} bytes"
-            raise _error(name, problem, Fault.OUT_OF_RANGE)
-        items: list[object] = [data] * count
-        checked = items[:1]
-    else:
-        if not isinstance(data, list) or len(data) != count:
-            raise _error(name, f"does not hold {count} items")
-        items = _summed(name, data) if codec == _DELTA else data
-        checked = items
-    for at, item in enumerate(checked):
+    match codec if type(codec) is int else None:
+        case 0:
+            items = _all(name, data, count)
+        case 1:
+            items = _repeated(name, [data], [0] * count)
+        case 2:
+            items = _summed(name, _all(name, data, count))
+        case 3:
+            items = _chosen(name, data, count, check, taken)
+        case 16:
+            place, base = _parts(name, data, 2)
+            items = _series(name, taken).integers(name, place, base)
+        case 17:
+            parts = _parts(name, data, 5)
+            items = _framed(name, parts, count, _series(name, taken))
+        case _:
+            problem = f"has the codec {codec!r:.20}, unknown here"
+            raise _error(name, problem, Fault.UNSUPPORTED_VERSION)
+    for at, item in enumerate(items[:1] if codec == _CONSTANT else items):
         if not check(item):
             raise _error(name, f"has {item!r:.40} as item {at}", Fault.BAD_FIELD)
     return items
+
+
+def place_of(column: object) -> object:
+    """Return where in the series a column is; None if it is not there."""
+    match column:
+        case [16, [place, 0 as base]] if type(base) is int:
+            return place
+        case _:
+            return None
 
 
 def is_int(item: object, low: int = _INT64.start, high: int = _INT64.stop - 1) -> bool:
@@ -76,11 +260,149 @@ def is_int(item: object, low: int = _INT64.start, high: int = _INT64.stop - 1) -
     return type(item) is int and low <= item <= high
 
 
+def _frames(items: Sequence[Any], shared: Shared) -> Encoded | None:
+    """Return frames as what differs between readings; None where that is too much.
+
+    Each reading is a row of numbers: how long each of its frames is (-1 for one that
+    it has not), then their bytes, each frame filled up to the longest of its place
+    with what stood there before. Only the numbers that differ from row to row travel,
+    in the series; the others once, as the first row.
+    """
+    places = max(map(len, items))
+    longest = [
+        max(len(frames[at]) if at < len(frames) else 0 for frames in items)
+        for at in range(places)
+    ]
+    width = places + sum(longest)
+    if len(items) * width > _MOST_BYTES:
+        return None
+    table = np.zeros((len(items), width), np.int64)
+    for row, frames in enumerate(items):
+        table[row] = table[max(row - 1, 0)]
+        table[row, :places] = -1
+        start = places
+        for at, frame in enumerate(frames):
+            table[row, at] = len(frame)
+            table[row, start : start + len(frame)] = [*frame]
+            start += longest[at]
+    varying = [int(at) for at in np.flatnonzero((table != table[0]).any(axis=0))]
+    first = [int(size) for size in table[0, :places]]
+    alike = bytes(table[0, places:].astype(np.uint8))
+    place = shared.rows([table[:, at] for at in varying])
+    if place is None:
+        return None
+    return [_FRAMES, [longest, first, alike, varying, place]]
+
+
+def _framed(name: str, parts: list[Any], count: int, taken: Taken) -> list[object]:
+    longest, first, alike, varying, start = parts
+    if not (
+        isinstance(longest, list)
+        and isinstance(first, list)
+        and isinstance(varying, list)
+        and isinstance(alike, bytes)
+        and len(longest) == len(first) <= _MOST_FRAMES
+        and all(is_int(size, 0, _LONGEST_FRAME) for size in longest)
+        and all(is_int(size, -1, _LONGEST_FRAME) for size in first)
+        and len(alike) == sum(longest)
+        and 1 <= len(varying) <= series.MAX_COLUMNS
+        and all(is_int(at, 0, len(first) + len(alike) - 1) for at in varying)
+        and varying == sorted({*varying})
+        and is_int(start, 1, series.MAX_COLUMNS)
+    ):
+        raise _error(name, "has frames that do not fit each other")
+    row = np.array([*first, *alike], np.int64)
+    if len(row) * count > _MOST_BYTES:
+        raise _too_large(name)
+    table = np.tile(row, (count, 1))
+    for place, at in enumerate(varying, start):
+        table[:, at] = taken.integers(name, place, 0)
+    sizes, content = np.hsplit(table, [len(first)])
+    there = sizes >= 0
+    if (sizes < -1).any() or (sizes > longest).any():
+        raise _error(name, "has a frame of a size out of range")
+    if (there[:, 1:] > there[:, :-1]).any():
+        raise _error(name, "has a frame behind one that is not there")
+    if ((content < 0) | (content > 0xFF)).any():
+        raise _error(name, "has a byte out of range")
+    starts = [0, *accumulate(longest)]
+    return [
+        [
+            row_content[start : start + size]
+            for start, size in zip(starts, row_sizes, strict=False)
+            if size >= 0
+        ]
+        for row_sizes, row_content in zip(
+            sizes.tolist(), map(bytes, content.astype(np.uint8)), strict=True
+        )
+    ]
+
+
+def _chosen(
+    name: str, data: object, count: int, check: Check, taken: Taken | None
+) -> list[object]:
+    items, column = _parts(name, data, 2)
+    if not isinstance(items, list) or not 1 <= len(items) <= count:
+        raise _error(name, "lists no items, or more than there are readings")
+    if not all(map(check, items)):
+        raise _error(name, "lists an item that may not stand there", Fault.BAD_FIELD)
+    if _parts(name, column, 2)[0] in (_LISTED, _FRAMES):
+        raise _error(name, "lists places, or has frames of them")
+    in_list = _between(0, len(items) - 1)
+    places: list[Any] = decode(name, column, count, in_list, taken)
+    return _repeated(name, items, places)
+
+
+def _repeated(name: str, items: list[object], places: Sequence[int]) -> list[object]:
+    sizes = [_size(item) for item in items]
+    if sum(sizes[place] for place in places) > _MOST_BYTES:
+        raise _too_large(name)
+    return [items[place] for place in places]
+
+
+def _all(name: str, data: object, count: int) -> list[object]:
+    if not isinstance(data, list) or len(data) != count:
+        raise _error(name, f"does not hold {count} items")
+    return data
+
+
+def _parts(name: str, data: object, count: int) -> list[Any]:
+    if not isinstance(data, list) or len(data) != count:
+        raise _error(name, f"has not {count} parts")
+    return data
+
+
+def _series(name: str, taken: Taken | None) -> Taken:
+    if taken is None:
+        raise _error(name, "is in a series, and the group has none")
+    return taken
+
+
 def _summed(name: str, data: list[object]) -> list[object]:
     numbers = [item for item in data if type(item) is int]
     if len(numbers) != len(data):
         raise _error(name, "has a difference that is no integer")
     return list(accumulate(numbers))
+
+
+def _is_frames(item: object) -> bool:
+    return (
+        isinstance(item, list)
+        and len(item) <= _MOST_FRAMES
+        and all(isinstance(frame, bytes) for frame in item)
+    )
+
+
+def _between(low: int, high: int) -> Check:
+    return lambda item: is_int(item, low, high)
+
+
+def _size(item: object) -> int:
+    return len(cbor2.dumps(item))
+
+
+def _too_large(name: str) -> DecodeError:
+    return _error(name, f"would fill over {_MOST_BYTES} bytes", Fault.OUT_OF_RANGE)
 
 
 def _error(name: str, problem: str, fault: Fault = Fault.BAD_FRAME) -> DecodeError:

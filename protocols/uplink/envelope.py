@@ -1,7 +1,8 @@
 """The envelope round every message: its version, and how it is protected.
 
-    {0: version, 1: protection, 2: content bstr}
+    {0: version, 1: protection, 2: content bstr, 3: check}
 
+The check is the CRC-32 of the content; version 1 had none, and is still read.
 Protection says what the content is: 0 the message itself, 1 a COSE_Sign1 of
 it, 2 a COSE_Encrypt0 of that. Only 0 is spoken yet; what an older gateway
 can't open it refuses by name, and keeps.
@@ -9,6 +10,7 @@ can't open it refuses by name, and keeps.
 Source: ``uplink.cddl``; RFC 8949 §4.2 for the deterministic encoding.
 """
 
+from binascii import crc32
 from enum import IntEnum
 from hashlib import sha256
 
@@ -16,9 +18,10 @@ import cbor2
 
 from protocols.errors import DecodeError, Fault
 
-VERSION = 1
+VERSION = 2
 MAX_MESSAGE = 65_536
-_MAX_DEPTH = 8
+_KEYS = {1: {0, 1, 2}, 2: {0, 1, 2, 3}}  # by version
+_MAX_DEPTH = 9
 _INTEGERS = range(-(1 << 63), 1 << 64)  # what CBOR carries without a tag
 
 
@@ -38,7 +41,8 @@ def wrap(content: object) -> bytes:
     """
     inner = cbor2.dumps(content, canonical=True)
     message = cbor2.dumps(
-        {0: VERSION, 1: int(Protection.PLAIN), 2: inner}, canonical=True
+        {0: VERSION, 1: int(Protection.PLAIN), 2: inner, 3: crc32(inner)},
+        canonical=True,
     )
     if len(message) > MAX_MESSAGE:
         raise ValueError(f"a message of {len(message)} bytes is over {MAX_MESSAGE}")
@@ -57,16 +61,22 @@ def unwrap(what: str, message: bytes) -> object:
             that is not spoken here.
     """
     outer = strict_loads(what, message)
-    if not isinstance(outer, dict) or outer.keys() != {0, 1, 2}:
+    if not isinstance(outer, dict) or 0 not in outer:
         raise _error(what, "envelope", "is no map of version, protection, content")
-    if outer[0] != VERSION or type(outer[0]) is not int:
-        problem = f"is {outer[0]!r:.20}, and {VERSION} is the newest known here"
+    version = outer[0]
+    if version not in _KEYS or type(version) is not int:
+        problem = f"is {version!r:.20}, and {VERSION} is the newest known here"
         raise _error(what, "version", problem, Fault.UNSUPPORTED_VERSION)
+    if outer.keys() != _KEYS[version]:
+        problem = f"is no map of the keys {_KEYS[version]} of version {version}"
+        raise _error(what, "envelope", problem)
     if outer[1] != Protection.PLAIN or type(outer[1]) is not int:
         problem = f"is {outer[1]!r:.20}, and only {Protection.PLAIN:d} is known here"
         raise _error(what, "protection", problem, Fault.UNSUPPORTED_VERSION)
     if not isinstance(outer[2], bytes):
         raise _error(what, "content", "is no byte string")
+    if version > 1 and (type(outer[3]) is not int or outer[3] != crc32(outer[2])):
+        raise _error(what, "check", "is not that of the content", Fault.BAD_CRC)
     return strict_loads(what, outer[2])
 
 

@@ -10,17 +10,27 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from random import Random
-from time import sleep
+from time import perf_counter, sleep
 
 import apsw
 import pytest
 
-from edge_agent.outbox import Counts, Journaled, Outbox, OutboxError
+from edge_agent import records
+from edge_agent.outbox import (
+    Counts,
+    Journaled,
+    Message,
+    Outbox,
+    OutboxError,
+    Unbatched,
+)
 from protocols.errors import DecodeError
 from protocols.observation import Reading, TimeMethod
 from protocols.uplink import batch, envelope
+from protocols.uplink.batch import Batch
 from protocols.uplink.receipt import Entry, Result
 from tests.edge_agent.filling import METER, PEER, reading
 
@@ -154,7 +164,6 @@ def test_batches_are_of_256_oldest_first_and_the_same_each_time(
     outbox.capture(PEER, [reading(n) for n in range(300)])
 
     first = outbox.make_batch("s", 1000)
-    assert outbox.make_batch("s", 2000, full_only=True) is None
     second = outbox.make_batch("s", 2000)
 
     assert first is not None
@@ -166,20 +175,208 @@ def test_batches_are_of_256_oldest_first_and_the_same_each_time(
     ]  # fmt: skip
     assert [*found[0].readings, *found[1].readings] == [reading(n) for n in range(300)]
     assert len(found[0].readings) == 256
-    assert outbox.batches() == [first, second] == outbox.batches()
-    assert outbox.batches(after=1) == [second]
+    assert outbox.batches(8) == ([], [1, 2])
+    assert outbox.batches(1) == ([], [1])
+    assert [outbox.message(counter) for counter in (1, 2, 3)] == [first, second, None]
     assert outbox.counts() == Counts(300, 2, 0, 0, 0, 1_772_000_000_000)
 
 
-def test_readings_too_long_for_one_message_are_split(outbox: Outbox) -> None:
-    long = [reading(n, raw=(bytes([n]) * 4000,) * 3) for n in range(20)]
-    outbox.capture(PEER, long)
-    made = []
-    while (message := outbox.make_batch("s", 1)) is not None:
-        made.append(message)
+def _sequences(made: Message | None) -> list[int | None]:
+    """Return the numbers of a batch's readings, in order."""
+    assert made is not None
+    found = batch.decode(made.message).readings
+    return [one.observation.sequence for one in found]
 
-    assert all(len(each.message) <= 65_536 for each in made)
-    assert [r for each in made for r in batch.decode(each.message).readings] == long
+
+def test_a_batch_is_no_larger_than_was_asked_for(outbox: Outbox) -> None:
+    outbox.capture(PEER, [reading(n) for n in range(10)])
+
+    assert _sequences(outbox.make_batch("s", 1, 3)) == [0, 1, 2]
+    assert _sequences(outbox.make_batch("s", 1, 100)) == [*range(3, 10)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_readings_of_any_length_fill_messages_in_order(
+    outbox: Outbox, seed: int
+) -> None:
+    """Halves would send a slow link twice the messages; one too long, none at all."""
+    random = Random(seed)
+    long = [
+        reading(
+            n,
+            raw=tuple(
+                random.randbytes(random.choice((4, 400, 4096)))
+                for _ in range(random.randint(1, 8))
+            ),
+        )
+        for n in range(60)
+    ]
+    assert outbox.capture(PEER, long) == 60
+    made = []
+    while (message := outbox.make_batch("s" * 64, 1, 1024)) is not None:
+        made.append(message.message)
+
+    told = [batch.decode(message).readings for message in made]
+    assert [one for readings in told for one in readings] == long
+    assert all(len(message) <= 65_536 for message in made)
+    # One reading more, and it would not have fitted.
+    for readings, following in pairwise(told):
+        with pytest.raises(ValueError, match="is over"):
+            Batch("s" * 64, 1, 1, (*readings, following[0])).encode()
+
+
+def test_an_alarming_reading_overtakes_all_others(outbox: Outbox) -> None:
+    """Behind a backlog of years it would come when it no longer helps."""
+    outbox.capture(PEER, [reading(n) for n in range(300)])
+    outbox.make_batch("s", 1)
+    alarming = {101, 305, 309}
+    outbox.capture(
+        PEER,
+        [reading(n) for n in (305, 306, 309)],
+        urgent=lambda seen: seen.sequence in alarming,
+    )
+    assert outbox.unbatched(256) == Unbatched(2, 45, 257, 1_772_000_000_256)
+
+    first, second = outbox.make_batch("s", 1), outbox.make_batch("s", 1)
+
+    assert first is not None
+    assert _sequences(first) == [309, 305]
+    assert _sequences(second) == [*range(256, 300), 306]
+    assert outbox.batches(8) == ([2], [1, 3])
+    assert outbox.message(2) == first
+    assert first.urgent
+    assert outbox.unbatched(256) == Unbatched(0, 0, None, 0)
+
+
+def test_counting_what_waits_ends_at_a_full_batch(outbox: Outbox) -> None:
+    """Before each batch it is asked how much waits: of a million, too."""
+    outbox.capture(PEER, [reading(n) for n in range(50)], urgent=lambda _: True)
+    outbox.capture(PEER, [reading(n) for n in range(50, 100)])
+
+    assert outbox.unbatched(20) == Unbatched(20, 20, 51, 1_772_000_000_050)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        (
+            "SELECT id, record FROM reading WHERE batch IS NULL AND urgent = 1 "
+            "ORDER BY id DESC LIMIT 9"
+        ),
+        "SELECT id FROM reading WHERE batch IS NULL AND urgent = 0 ORDER BY id LIMIT 1",
+        "SELECT captured_ms FROM reading ORDER BY id LIMIT 1",
+        (
+            "SELECT counter FROM batch WHERE refused IS NULL AND urgent = 1 "
+            "ORDER BY counter LIMIT 9"
+        ),
+        "SELECT counter FROM batch WHERE digest = x'00'",
+        "DELETE FROM reading WHERE batch = 1",
+        "SELECT count(*) FROM batch WHERE refused IS NULL",
+        "SELECT count(*) FROM batch",
+        "SELECT count(*) FROM reading",
+    ],
+)
+def test_no_query_reads_all_that_waits(outbox: Outbox, query: str) -> None:
+    """With a million readings each would take a second, at every batch."""
+    plan = [row[3] for row in outbox._db.execute("EXPLAIN QUERY PLAN " + query)]
+
+    if "urgent = " in query:
+        assert "urgent=?" in plan[0], plan
+    is_first_row = query.endswith("FROM reading ORDER BY id LIMIT 1")
+    assert is_first_row or all("INDEX" in step for step in plan), plan
+    assert not any("TEMP B-TREE" in step for step in plan), plan
+
+
+def test_a_record_that_can_no_more_be_read_stops_no_other(outbox: Outbox) -> None:
+    """A bad block under one reading must not hold all others on the station."""
+    outbox.capture(PEER, [reading(n) for n in range(5)])
+    outbox._db.execute("UPDATE reading SET record = x'00ff' WHERE id = 2")
+
+    assert _sequences(outbox.make_batch("s", 1)) == [0, 2, 3, 4]
+    assert outbox.make_batch("s", 1) is None
+    assert (outbox.counts().waiting, outbox.counts().undecoded) == (4, 1)
+    row = outbox._db.execute("SELECT payload FROM undecoded").fetchone()
+    assert row == (b"\x00\xff",)
+
+
+def test_a_record_of_a_newer_vitalwire_is_left_as_it_is(outbox: Outbox) -> None:
+    """After a step back to an older one all of them would be kept apart for ever."""
+    outbox.capture(PEER, [reading(1), reading(2)])
+    record = stored_records(outbox)[0]
+    newer = record.replace(b"\xa4\x00\x02", b"\xa4\x00\x19\x03\xe7", 1)
+    assert newer != record
+    outbox._db.execute("UPDATE reading SET record = ? WHERE id = 1", (newer,))
+
+    with pytest.raises(OutboxError, match="a newer vitalwire; update this one"):
+        outbox.make_batch("s", 1)
+    assert (outbox.counts().waiting, outbox.counts().undecoded) == (2, 0)
+
+
+def stored_records(outbox: Outbox) -> list[bytes]:
+    """Return every record as it is stored, in order."""
+    return [row[0] for row in outbox._db.execute("SELECT record FROM reading")]
+
+
+def test_others_go_on_while_a_batch_is_encoded(outbox: Outbox) -> None:
+    """On a small board encoding takes long; a cuff does not wait for it."""
+    outbox.capture(PEER, [reading(n) for n in range(2000)])
+    asked = [perf_counter()]
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            outbox.counts()
+            asked.append(perf_counter())
+
+    other = threading.Thread(target=ask)
+    other.start()
+    try:
+        began = perf_counter()
+        outbox.make_batch("s", 1, 2000)
+        took_s = perf_counter() - began
+    finally:
+        stop.set()
+        other.join()
+
+    longest_s = max(later - sooner for sooner, later in pairwise(asked))
+    assert longest_s < took_s / 2
+
+
+def test_two_that_make_batches_never_put_a_reading_into_both(outbox: Outbox) -> None:
+    outbox.capture(PEER, [reading(n) for n in range(200)])
+    made: list[Message] = []
+
+    def make() -> None:
+        while True:
+            with suppress(OutboxError):
+                if (message := outbox.make_batch("s", 1, 5)) is None:
+                    return
+                made.append(message)
+
+    threads = [threading.Thread(target=make) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(n for one in made for n in _sequences(one) if n is not None) == [
+        *range(200)
+    ]
+
+
+def test_room_that_was_given_back_is_used_again(outbox: Outbox, path: Path) -> None:
+    """A station offline for a week must not fill its card a bit more each time."""
+    sizes = []
+    for start in range(0, 1000, 250):
+        raw = (Random(start).randbytes(2000),)
+        outbox.capture(PEER, [reading(n, raw=raw) for n in range(start, start + 250)])
+        while (made := outbox.make_batch("s", 1, 1024)) is not None:
+            stored = Entry(0, envelope.digest(made.message), Result.STORED)
+            outbox.forget([stored])
+        outbox._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        sizes.append(path.stat().st_size)
+
+    assert sizes[-1] < 1.2 * sizes[0]
 
 
 def test_a_receipt_forgets_exactly_the_bytes_that_it_names(
@@ -201,7 +398,8 @@ def test_a_receipt_forgets_exactly_the_bytes_that_it_names(
 
     assert outbox.forget([Entry(first.counter, digest, Result.STORED)]) == [1]
     assert stored(path) == [reading(2)]
-    assert outbox.batches() == [second]
+    assert outbox.batches(8) == ([], [second.counter])
+    assert outbox.message(first.counter) is None
     assert outbox.forget([Entry(first.counter, digest, Result.STORED)]) == []
 
 
@@ -215,7 +413,7 @@ def test_what_the_gateway_refused_stays_here(outbox: Outbox, path: Path) -> None
     assert outbox.forget([refused]) == [1]
 
     assert stored(path) == [reading(1)]
-    assert outbox.batches() == []
+    assert outbox.batches(8) == ([], [])
     assert outbox.counts() == Counts(1, 0, 1, 0, 0, 1_772_000_000_001)
     assert outbox.forget([replace(refused, result=Result.STORED)]) == [1]
     assert stored(path) == []
@@ -446,7 +644,7 @@ def test_a_renamed_station_sends_its_readings_under_its_new_name(
 
     outbox.serve("home", "new")
 
-    assert outbox.batches() == []
+    assert outbox.batches(8) == ([], [])
     made = outbox.make_batch("new", 0)
     assert made is not None
     assert batch.decode(made.message).station == "new"
@@ -461,11 +659,12 @@ def test_what_was_refused_is_tried_again_at_the_next_start(outbox: Outbox) -> No
     assert made is not None
     refused = Entry(0, envelope.digest(made.message), Result.QUARANTINED, "too new")
     outbox.forget([refused])
-    assert outbox.batches() == []
+    assert outbox.batches(8) == ([], [])
 
     outbox.serve("home", "s")
 
-    assert outbox.batches() == [made]
+    assert outbox.batches(8) == ([], [made.counter])
+    assert outbox.message(made.counter) == made
 
 
 def test_another_tenant_does_not_get_what_waits(outbox: Outbox) -> None:
@@ -529,4 +728,32 @@ def test_a_memory_of_the_first_version_is_kept(tmp_path: Path) -> None:
     assert known is not None
     assert known.id == "id"
     assert len(box.key("peer")) == 16
+    box.close()
+
+
+def test_what_waits_in_a_memory_of_version_2_is_sent(tmp_path: Path) -> None:
+    """An update comes to stations that hold readings and batches under way."""
+    path = tmp_path / "outbox.db"
+    old = apsw.Connection(str(path))
+    for step in ("outbox.sql", "outbox_2.sql"):
+        old.execute(files("edge_agent").joinpath(step).read_text())
+    sent = Batch("s", 1, 0, (reading(1),)).encode()
+    old.execute(
+        "INSERT INTO batch VALUES (1, ?, ?, NULL)", (sent, envelope.digest(sent))
+    )
+    for number, counter in ((1, 1), (2, None)):
+        record = records.to_record(reading(number))
+        old.execute(
+            "INSERT INTO reading VALUES (?, ?, 0, ?)", (number, counter, record)
+        )
+    old.pragma("user_version", 2)
+    old.close()
+
+    box = Outbox(path)
+
+    assert box.batches(8) == ([], [1])
+    assert box.message(1) == Message(1, urgent=False, message=sent)
+    assert _sequences(box.make_batch("s", 1)) == [2]
+    assert box.forget([Entry(1, envelope.digest(sent), Result.STORED)]) == [1]
+    assert box.counts().waiting == 1
     box.close()

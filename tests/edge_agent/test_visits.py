@@ -157,6 +157,16 @@ def test_a_visit_brings_every_reading_to_the_disk_once(station: Station) -> None
     assert station.health.devices[PEER].captured == 150
 
 
+def test_an_alarming_reading_is_known_as_urgent_when_it_is_captured(
+    station: Station,
+) -> None:
+    """Else it would wait its turn behind all that the meter remembers."""
+    read(station, gatt_glucose.DRIVER, meter(170))
+
+    found = station.outbox.unbatched(999)
+    assert (found.urgent, found.others) == (11, 159)  # from 250 mg/dL on
+
+
 def test_a_second_visit_brings_only_what_is_new(station: Station) -> None:
     device = meter(10)
     read(station, gatt_glucose.DRIVER, device)

@@ -2,7 +2,6 @@
 
 import math
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from edge_agent.kernels import jit
-from edge_agent.kernels.plausibility import LIMITS, _plausibility, plausibility
+from edge_agent.kernels.plausibility import (
+    LIMITS,
+    SENSOR_LIMITS,
+    UNLIMITED,
+    plausibility,
+)
+from edge_agent.kernels.streams import F8
+from tests.kernels.forms import both
 
 _ROOT = Path(__file__).parents[2]
 # Device protocols, 6.1: what is accepted as physiological.
@@ -29,6 +34,8 @@ PHYSIOLOGICAL = [
     (30, 43),
     (2, 400),
 ]
+_CUFF = UNLIMITED.copy()
+_CUFF[1:3] = [(60, 260), (30, 215)]
 
 _NEAR = sorted({edge + step for pair in PHYSIOLOGICAL for edge in pair for step in (-1, -1e-9, 0, 1e-9, 1)})  # fmt: skip  # noqa: E501
 _NUMBERS = (
@@ -41,48 +48,47 @@ _TABLES = st.integers(0, 8).flatmap(
 )
 
 
-def naive(row: list[float]) -> int:
+def judged(values: F8, shown: F8 = UNLIMITED) -> list[int]:
+    limits = np.repeat(LIMITS[None], len(values), axis=0)
+    found: list[int] = plausibility(values, limits, shown).tolist()
+    return found
+
+
+def naive(row: list[float], shown: list[tuple[float, float]]) -> int:
     """Say it as the docstring says it."""
-    outside = any(
-        value < low or value > high
-        for value, (low, high) in zip(row, PHYSIOLOGICAL, strict=True)
-        if not math.isnan(value)
-    )
+
+    def outside(bounds: list[tuple[float, float]]) -> bool:
+        return any(
+            value < low or value > high
+            for value, (low, high) in zip(row, bounds, strict=True)
+            if not math.isnan(value)
+        )
+
     _, systolic, diastolic, mean, *_ = row
     pulse_pressure = systolic - diastolic
     odd = pulse_pressure < 10 or pulse_pressure > 150
     odd = odd or mean < diastolic or mean > systolic
-    return 1 * outside + 2 * odd
-
-
-def _compiled() -> object:
-    problem = jit.warm()
-    if problem is not None:
-        pytest.skip(problem)
-    return _plausibility._best
+    return 1 * outside(PHYSIOLOGICAL) + 2 * odd + 4 * outside(shown)  # type: ignore[arg-type]
 
 
 def test_the_limits_are_those_of_the_document() -> None:
     """A limit that is off by a digit flags a healthy person, or nobody."""
     assert [tuple(row) for row in LIMITS.tolist()] == PHYSIOLOGICAL
+    assert [tuple(row) for row in SENSOR_LIMITS.tolist()] == [
+        (20, 600),
+        *PHYSIOLOGICAL[1:],
+    ]
 
 
 @given(_TABLES)
 @settings(max_examples=300, deadline=None)
-def test_plain_and_compiled_agree_with_the_naive_form_bit_for_bit(
-    values: "np.ndarray[tuple[int, int], np.dtype[np.float64]]",
-) -> None:
+def test_plain_and_compiled_agree_with_the_naive_form_bit_for_bit(values: F8) -> None:
     """A station without numba must flag exactly what one with it flags."""
-    compiled = _compiled()
     with np.errstate(invalid="ignore"):
-        plain = _plausibility.plain(values, LIMITS)
+        found = both(lambda: judged(values, _CUFF))
 
-    fast = compiled(values, LIMITS)  # type: ignore[operator]
-
-    expected = [naive(row) for row in values.tolist()]
-    assert plain.dtype == fast.dtype == np.uint32
-    assert plain.tolist() == fast.tolist() == expected
-    assert plausibility(values).tolist() == expected
+    shown = [tuple(row) for row in _CUFF.tolist()]
+    assert found == [naive(row, shown) for row in values.tolist()]
 
 
 @pytest.mark.parametrize("column", range(9))
@@ -94,7 +100,8 @@ def test_a_value_at_its_limit_is_inside(column: int, side: int) -> None:
     rows = np.full((2, 9), math.nan)
     rows[:, column] = [limit, beyond]
 
-    assert plausibility(rows).tolist() == [0, 1]
+    assert judged(rows) == [0, 1]
+    assert judged(rows, LIMITS) == [0, 5]
 
 
 @pytest.mark.parametrize(
@@ -121,18 +128,32 @@ def test_pressures_must_fit_each_other(
 ) -> None:
     row = [math.nan, systolic, diastolic, mean, *[math.nan] * 5]
 
-    assert plausibility(np.array([row], dtype=float)).tolist() == [flags]
+    assert judged(np.array([row], dtype=float)) == [flags]
+
+
+def test_each_reading_has_the_limits_of_its_kind() -> None:
+    """15 mg/dL of a finger's blood is a person in danger, of a sensor a fault."""
+    rows = np.full((3, 9), math.nan)
+    rows[:, 0] = 15.0
+
+    found = plausibility(rows, np.stack([LIMITS, SENSOR_LIMITS, UNLIMITED]))
+
+    assert found.tolist() == [0, 1, 0]
 
 
 def test_nothing_gives_nothing_and_missing_is_never_flagged() -> None:
-    assert plausibility(np.empty((0, 9))).tolist() == []
-    assert plausibility(np.full((3, 9), math.nan)).tolist() == [0, 0, 0]
+    assert judged(np.empty((0, 9))) == []
+    assert judged(np.full((3, 9), math.nan), LIMITS) == [0, 0, 0]
 
 
 @pytest.mark.parametrize("shape", [(9,), (2, 8), (2, 10), (1, 2, 9)])
 def test_another_shape_is_our_own_mistake(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"values must be \(n, 9\), got"):
-        plausibility(np.zeros(shape))
+        judged(np.zeros(shape))
+    with pytest.raises(ValueError, match=r"limits must be \(2, 9, 2\)"):
+        plausibility(np.zeros((2, 9)), LIMITS)
+    with pytest.raises(ValueError, match=r"shows \(9, 2\)"):
+        judged(np.zeros((2, 9)), np.zeros(shape))
 
 
 _ROWS = [[120.0, 120, 80, 93, 60, 1, 97, 36, 70], [5.0, 90, 85, 1, 1, 1, 1, 1, 1]]
@@ -142,17 +163,18 @@ def test_a_view_of_other_strides_gives_the_same() -> None:
     """A compiled form for contiguous rows must not read a transposed table wrongly."""
     table = np.asfortranarray(_ROWS)
 
-    assert plausibility(table).tolist() == [naive(row) for row in table.tolist()]
-    assert plausibility(np.repeat(table, 2, 0)[::2]).tolist() == [0, 3]
+    assert judged(table) == [0, 3]
+    assert judged(np.repeat(table, 2, 0)[::2]) == [0, 3]
 
 
 _SCRIPT = """
 import numpy as np
-from edge_agent.kernels import jit, plausibility
-problem = jit.warm()
+from edge_agent.kernels.plausibility import LIMITS, _plausibility, plausibility
+from protocols import kernel
+problem = kernel.warm(None)
 values = np.array([[5.0] + [np.nan] * 8, [100.0, 120, 80, 93, 60, 1, 97, 36, 70]])
-print(plausibility.plausibility(values).tolist())
-print(plausibility._plausibility.is_compiled)
+print(plausibility(values, np.stack([LIMITS, LIMITS])).tolist())
+print(_plausibility.is_compiled)
 print(problem)
 """
 
@@ -193,29 +215,3 @@ def test_with_the_compiler_switched_off_the_result_is_the_same(tmp_path: Path) -
 
     assert (flags, compiled) == ("[1, 0]", "False")
     assert problem != "None", "the status would say 'compiled'"
-
-
-def test_where_nothing_can_be_cached_the_plain_form_serves(tmp_path: Path) -> None:
-    """A read-only root file system must not keep the agent from starting."""
-    kernels = tmp_path / "edge_agent" / "kernels"
-    shutil.copytree(
-        _ROOT / "edge_agent" / "kernels",
-        kernels,
-        ignore=shutil.ignore_patterns("__pycache__"),
-    )
-    (tmp_path / "edge_agent" / "__init__.py").touch()
-    (kernels / "__pycache__").touch()  # a file where the cache's folder would be
-    nowhere = str(kernels / "__pycache__" / "cache")
-
-    flags, compiled, problem = _run(
-        tmp_path,
-        PYTHONPATH=str(tmp_path),
-        PYTHONDONTWRITEBYTECODE="1",
-        HOME=nowhere,
-        XDG_CACHE_HOME=nowhere,
-        NUMBA_CACHE_DIR="",
-    )
-
-    assert (flags, compiled) == ("[1, 0]", "False")
-    assert problem.startswith("numba can't compile here (")
-    assert problem.endswith("; the plain kernels serve")

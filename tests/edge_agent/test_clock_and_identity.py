@@ -1,4 +1,4 @@
-"""Times, names and flags of readings, table by table."""
+"""Times and names of readings, table by table."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,14 +13,11 @@ from drivers.sdk import Identity
 from edge_agent.backoff import delay_s
 from edge_agent.clock import Offset, TrueTime, true_time
 from edge_agent.identity import device_of
-from edge_agent.quality import assess
 from protocols.gatt.time import DateTime
 from protocols.observation import (
     Kind,
     Observation,
-    Quality,
     Quantity,
-    State,
     TimeMethod,
     Unit,
     Value,
@@ -242,66 +239,6 @@ def test_whatever_a_device_says_of_itself_can_be_sent(
     assert not set("/+#\n\0 \x1b") & set(found.id)
     sent = Batch("s", 1, 0, (replace(FIRST, device=found),))
     assert decode(sent.encode()) == sent
-
-
-_KINDS = {Quantity.GLUCOSE: Kind.GLUCOSE, Quantity.KETONE: Kind.KETONE}
-
-
-def _assess(*values: Value) -> Quality:
-    kind = _KINDS.get(values[0].quantity, Kind.BLOOD_PRESSURE)
-    return assess([Observation(kind, values)])[0]
-
-
-@pytest.mark.parametrize(
-    ("number", "unit", "flag"),
-    [
-        ("100", Unit.MG_PER_DL, Quality.NONE),
-        ("9", Unit.MG_PER_DL, Quality.IMPLAUSIBLE_VALUE),
-        ("10", Unit.MG_PER_DL, Quality.NONE),
-        ("900", Unit.MG_PER_DL, Quality.NONE),
-        ("901", Unit.MG_PER_DL, Quality.IMPLAUSIBLE_VALUE),
-        ("0.00120", Unit.KG_PER_L, Quality.NONE),
-        ("0.01", Unit.KG_PER_L, Quality.IMPLAUSIBLE_VALUE),
-        ("0.0055", Unit.MOL_PER_L, Quality.NONE),
-        ("5.5", Unit.MMOL_PER_L, Quality.NONE),
-        ("50", Unit.MMOL_PER_L, Quality.IMPLAUSIBLE_VALUE),
-        ("5.5", Unit.MG_PER_DL, Quality.IMPLAUSIBLE_VALUE),
-        ("0", Unit.MG_PER_DL, Quality.IMPLAUSIBLE_VALUE),
-    ],
-)
-def test_a_value_is_judged_in_its_canonical_unit(
-    number: str, unit: Unit, flag: Quality
-) -> None:
-    """5.5 is a fine mmol/L and no mg/dL."""
-    assert _assess(Value(Quantity.GLUCOSE, unit, Decimal(number))) == flag
-
-
-def test_a_limit_beside_hi_is_not_judged() -> None:
-    """1000 mg/dL would be implausible; HI, with a limit of 1000, is not."""
-    for state in (State.ABOVE_RANGE, State.BELOW_RANGE):
-        value = Value(Quantity.GLUCOSE, Unit.MG_PER_DL, Decimal(1000), state)
-        assert _assess(value) == Quality.NONE
-    assert _assess(replace(GLUCOSE, number=None, state=State.NO_VALUE)) == Quality.NONE
-
-
-def test_each_observation_is_judged_by_itself_and_in_order() -> None:
-    def pressure(systolic: int, diastolic: int) -> Observation:
-        return Observation(
-            Kind.BLOOD_PRESSURE,
-            (
-                Value(Quantity.SYSTOLIC, Unit.MM_HG, Decimal(systolic)),
-                Value(Quantity.DIASTOLIC, Unit.MM_HG, Decimal(diastolic)),
-            ),
-        )
-
-    found = assess([pressure(120, 80), pressure(80, 120), pressure(300, 80)])
-
-    assert found == [
-        Quality.NONE,
-        Quality.IMPLAUSIBLE_RELATION,
-        Quality.IMPLAUSIBLE_VALUE | Quality.IMPLAUSIBLE_RELATION,
-    ]
-    assert assess([]) == []
 
 
 def test_the_agent_waits_longer_each_time_and_never_for_ever() -> None:

@@ -1,0 +1,210 @@
+"""A range coder of bits, and the learning models that say how likely each is.
+
+The coder narrows an interval of 32 bits by each bit's probability and writes the
+top byte whenever both ends agree on it. The same function writes, reads and
+measures, so that encoder and decoder can't grow apart:
+
+    given = what to write, or anything when reading
+    found = bit(given, ...)          is the bit, whichever way
+
+A learnt bit has up to eight guesses, each from a table slot that its own context
+chose. The guesses are mixed in the logistic domain, and both the slots and the
+weights of the mixture learn from the bit. All of it is integer arithmetic, so that
+every machine gives the same bytes; ``docs/reference/uplink.md`` has the formulas.
+
+Source: the logistic mixing of M. Mahoney, "Adaptive weighing of context models for
+lossless data compression" (Florida Tech, CS-2005-16), and the range coding of G. N. N.
+Martin (1979), in 32 bits without carry.
+"""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.kernel import inner
+
+# Compiled kernels take arrays; plain ones are four times as fast on lists.
+I8: TypeAlias = NDArray[np.int64] | list[int]
+I4: TypeAlias = NDArray[np.int32] | list[int]
+U1: TypeAlias = NDArray[np.uint8] | list[int]
+
+# The coder's state, by place.
+MODE, LOW, HIGH, AT, END, CODE, COST, FAULT = range(8)
+STATE = 8
+MEASURE, LEARN, WRITE, READ = range(4)  # the first two count bits; the first only that
+
+# Where the constants start in the array of tables, and how many these are.
+SQUASH, STRETCH, COSTS, PACE, HASTE, TABLES = 0, 6144, 10240, 14337, 15361, 15362
+
+# What a learnt bit is told, by place: how many guesses there are, where the mixture's
+# weights and the guesses' slots start in the model; then room for the guesses.
+GUESSES, WEIGHTS, SLOTS, HEARD = 0, 1, 2, 10
+CONTEXT = 18
+_HEAVIEST = 1 << 21  # 32.0
+
+
+def state(mode: int, code: Sequence[int] = ()) -> list[int]:
+    """Return the state of a coder that starts.
+
+    Args:
+        mode: `MEASURE`, `LEARN`, `WRITE` or `READ`.
+        code: What is to be read, each byte 0 to 255.
+    """
+    first = [*code[:4], 0, 0, 0, 0][:4]
+    return [mode, 0, 0xFFFF_FFFF, 0, len(code), int.from_bytes(first, "big"), 0, 0]
+
+
+@inner
+def bit(given: int, odds: int, coder: I8, code: U1, tables: I8) -> int:
+    """Write, read or measure one bit that is 1 with ``odds`` in 65536."""
+    if coder[MODE] <= LEARN:
+        coder[COST] += tables[COSTS + ((odds if given else 65536 - odds) >> 4)]
+        return given
+    span = coder[HIGH] - coder[LOW]
+    middle = coder[LOW] + (span >> 16) * odds + (((span & 0xFFFF) * odds) >> 16)
+    found = given
+    if coder[MODE] == READ:
+        found = 1 if coder[CODE] <= middle else 0
+    if found:
+        coder[HIGH] = middle
+    else:
+        coder[LOW] = middle + 1
+    while (coder[LOW] ^ coder[HIGH]) & 0xFF000000 == 0:
+        if coder[MODE] == READ:
+            coder[CODE] = (coder[CODE] << 8) & 0xFFFFFFFF
+            if coder[AT] + 4 < coder[END]:
+                coder[CODE] |= int(code[coder[AT] + 4])
+        elif coder[AT] < coder[END]:
+            code[coder[AT]] = coder[HIGH] >> 24
+        else:
+            coder[FAULT] = 1  # it got longer than there is room
+        coder[AT] += 1
+        coder[LOW] = (coder[LOW] << 8) & 0xFFFFFFFF
+        coder[HIGH] = ((coder[HIGH] << 8) & 0xFFFFFFFF) | 255
+    return found
+
+
+@inner
+def flat(given: int, bits: int, coder: I8, code: U1, tables: I8) -> int:
+    """Code a number of ``bits`` bits, all equally likely, the highest first."""
+    found = 0
+    for place in range(bits - 1, -1, -1):
+        found = found << 1 | bit((given >> place) & 1, 32768, coder, code, tables)
+    return found
+
+
+@inner
+def learnt(
+    given: int, node: int, context: I8, coder: I8, code: U1, model: I4, tables: I8
+) -> int:
+    """Code a bit as likely as the model has learnt, and let the model learn it.
+
+    Args:
+        given: The bit.
+        node: Which question it answers; counts from the start of each context.
+        context: As `GUESSES` to `CONTEXT` say.
+        coder: The coder's state.
+        code: The coder's bytes.
+        model: The mixtures' weights in 1/65536, and the slots: 21 bits of
+            probability of a 1 over 10 bits of how often it was asked.
+        tables: As `SQUASH` to `TABLES` say.
+    """
+    guesses = context[GUESSES]
+    weights = context[WEIGHTS] + node * guesses
+    mixed = 0
+    for guess in range(guesses):
+        heard = tables[STRETCH + (model[context[SLOTS + guess] + node] >> 19)]
+        context[HEARD + guess] = heard
+        mixed += model[weights + guess] * heard
+    mixed = min(max((mixed >> 16) + 3072, 0), 6143)
+    odds = tables[SQUASH + mixed]
+    found = bit(given, odds, coder, code, tables)
+    if coder[MODE] == MEASURE:
+        return found
+    error = ((65536 if found else 0) - odds) * tables[HASTE]
+    aim = 2097151 if found else 0
+    for guess in range(guesses):
+        weight = model[weights + guess]
+        weight += (context[HEARD + guess] * error + 131072) >> 18
+        model[weights + guess] = min(max(weight, -_HEAVIEST), _HEAVIEST)
+        slot = context[SLOTS + guess] + node
+        seen = model[slot] & 1023
+        chance = model[slot] >> 10
+        chance += ((aim - chance) * tables[PACE + seen]) >> 16
+        model[slot] = chance << 10 | min(seen + 1, 1023)
+    return found
+
+
+@inner
+def golomb(
+    given: int,
+    first: int,
+    most: int,
+    context: I8,
+    coder: I8,
+    code: U1,
+    model: I4,
+    tables: I8,
+) -> int:
+    """Code a number from 0: how many bits one more has, learnt, then these, flat.
+
+    Args:
+        given: The number, below 2^most.
+        first: The node of the first of ``most`` questions.
+        most: How many bits it may have.
+        context: As in `learnt`.
+        coder: Likewise.
+        code: Likewise.
+        model: Likewise.
+        tables: Likewise.
+    """
+    bits = 0
+    if coder[MODE] != READ:
+        while (given + 1) >> (bits + 1) > 0:
+            bits += 1
+    found = 0
+    while found < most and learnt(
+        1 if found < bits else 0, first + found, context, coder, code, model, tables
+    ):
+        found += 1
+    low = (given + 1) & ((1 << found) - 1)
+    return ((1 << found) | flat(low, found, coder, code, tables)) - 1
+
+
+def finish(coder: I8, code: U1) -> int:
+    """Write the fewest bytes that say which interval is meant.
+
+    Bytes beyond the last count as zeros, so zeros at the end are left out.
+
+    Returns:
+        How many bytes ``code`` holds; -1 where there was no room.
+    """
+    ending = _ending(int(coder[LOW]), int(coder[HIGH]))
+    at = int(coder[AT])
+    if coder[FAULT] or at + len(ending) > coder[END]:
+        return -1
+    for byte in ending:
+        code[at] = byte
+        at += 1
+    while at and code[at - 1] == 0:
+        at -= 1
+    return at
+
+
+def ended(coder: I8, code: U1, end: int) -> bool:
+    """Whether the ``end`` bytes read are the very ones `finish` would have written."""
+    at = int(coder[AT])
+    ending = _ending(int(coder[LOW]), int(coder[HIGH]))
+    exact = int(coder[CODE]) == int.from_bytes(ending.ljust(4, b"\0"), "big")
+    return exact and end <= at + len(ending) and (end == 0 or code[end - 1] != 0)
+
+
+def _ending(low: int, high: int) -> bytes:
+    for size in range(4):
+        rest = (1 << (32 - 8 * size)) - 1
+        last = (low + rest) & ~rest
+        if last <= high:
+            return last.to_bytes(4, "big")[:size]
+    return low.to_bytes(4, "big")

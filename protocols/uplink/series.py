@@ -1,0 +1,421 @@
+"""A device's numbers in time as one short message, and back, bit for bit.
+
+    message = body check
+
+    body    ff ..      CBOR, where nothing else is shorter
+            fe ..      packed bits, where time matters more than size (`packing`)
+            00 to f7   range code: heading, times, then column by column
+    check   1 byte (CRC-8/SMBUS) of a message of at most 12 bytes, else 2
+            (CRC-16/XMODEM, high byte first), each over the stamp of the models and
+            the body: damage and another version of the models are both refused
+
+A number is an exact decimal: mantissa and power of ten, as it was written. A column is
+coded as integers on one grid, and a rule gives the power back: that of the number
+without zeros at its end, at most the column's cap. ``docs/reference/uplink.md`` says
+it for those who write a decoder.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, ParamSpec, TypeVar
+
+import numpy as np
+from fastcrc import crc8, crc16
+from numpy.typing import NDArray
+
+from protocols.errors import DecodeError, Fault
+from protocols.kernel import Kernel
+from protocols.uplink import grids, packing, plain, profiles, rangecoder
+from protocols.uplink.grids import ABSENT, Gridded
+from protocols.uplink.heading import (
+    CAP,
+    CLOCK,
+    COLUMNS,
+    FIELDS,
+    GRID,
+    LOOSE,
+    MOST_COLUMNS,
+    PERIOD,
+    PROFILE,
+    ROWS,
+    SCALES,
+    START,
+    heading,
+)
+from protocols.uplink.profiles import ANY, ANY_CLOCK, CLOCKS, I4, PROFILES, prior
+from protocols.uplink.rangecoder import (
+    CONTEXT,
+    COST,
+    FAULT,
+    LEARN,
+    MEASURE,
+    MODE,
+    READ,
+    WRITE,
+)
+from protocols.uplink.times import FARTHEST, times
+from protocols.uplink.values import LARGEST, ROOM, values
+
+I8 = NDArray[np.int64]
+P = ParamSpec("P")
+T = TypeVar("T", np.int32, np.int64, np.uint8)
+
+MAX_ROWS = 10_000
+MAX_COLUMNS = MOST_COLUMNS
+_SHORT = 12  # bytes of a message up to which its check is one byte
+_TRIED = 32  # rows on which profiles are compared
+_LONGEST_PERIOD, _LONGEST_UNIT = (1 << 31) - 1, (1 << 15) - 1
+_FAIR = 8 * 65536  # a cost of one number at which a profile is right enough
+_REGULAR = ("cgm", "cgm-smooth", "cgm-mmol")
+_WAVES = ("cuff", "arterial")
+_SPOT = (
+    "cgm",
+    "glucose",
+    "glucose-mmol",
+    "systolic",
+    "diastolic",
+    "mean-pressure",
+    "pulse",
+)
+
+
+class Column(NamedTuple):
+    """Numbers of one kind, each mantissa times ten to the exponent.
+
+    Attributes:
+        mantissa: Shape (n,), int64.
+        exponent: Shape (n,), int8; `ABSENT` where there is no number.
+    """
+
+    mantissa: NDArray[np.int64]
+    exponent: NDArray[np.int8]
+
+
+class Series(NamedTuple):
+    """What one device said, row by row: a time and at least one value.
+
+    Attributes:
+        time: When, in whatever unit; 1 to `MAX_ROWS` rows, none absent.
+        values: What, 1 to `MAX_COLUMNS` columns of as many rows.
+    """
+
+    time: Column
+    values: tuple[Column, ...]
+
+
+def encode(series: Series, *, fast: bool = False, measured: int = MAX_COLUMNS) -> bytes:
+    """Return a series as one message, never over 8 bytes longer than plain CBOR.
+
+    Args:
+        series: What to encode.
+        fast: Whether time matters more than size.
+        measured: How many columns, from the first, hold what was measured; for
+            these a profile is looked for.
+
+    Raises:
+        ValueError: It has no rows, too many, or columns that do not fit each other.
+    """
+    _check(series)
+    gridded = _gridded(series)
+    body = None
+    if gridded is not None:
+        body = packing.pack(gridded) if fast else _encode_ranged(gridded, measured)
+    decimals = [series.time, *series.values]
+    if body is None or len(body) > plain.least(decimals):
+        in_cbor = plain.encode(decimals)
+        body = in_cbor if body is None else min(body, in_cbor, key=len)
+    return body + _check_of(body, short=len(body) < _SHORT)
+
+
+def decode(message: bytes) -> Series:
+    """Return the series of a message.
+
+    Raises:
+        DecodeError: It is damaged, too long, or made with models unknown here.
+    """
+    short = len(message) <= _SHORT
+    body = message[: -1 if short else -2]
+    if not message or message[len(body) :] != _check_of(body, short=short):
+        raise _error("check", "is not that of these bytes", message)
+    try:
+        match body[:1]:
+            case b"\xff":
+                return _of(plain.decode(body, MAX_ROWS, MAX_COLUMNS))
+            case b"\xfe":
+                return _series(packing.unpack(body, MAX_ROWS, MAX_COLUMNS))
+            case _:  # the kernels refuse what is of a later version
+                return _series(_decode_ranged(body))
+    except ValueError as error:
+        raise _error("body", f"is no series: {error}", message) from error
+
+
+def size(numbers: I8) -> float:
+    """Return about how many bytes a column of integers of any kind adds.
+
+    Args:
+        numbers: Shape (n,), each at most 2^39 from 0.
+    """
+    trial = _Coding(LEARN)
+    trial.values(numbers, np.zeros_like(numbers), [], ANY)
+    return trial.cost / (8 * 65536)
+
+
+def _check(series: Series) -> None:
+    rows = len(series.time.mantissa)
+    if not 1 <= rows <= MAX_ROWS:
+        raise ValueError(f"a series has 1 to {MAX_ROWS} rows, not {rows}")
+    if not 1 <= len(series.values) <= MAX_COLUMNS:
+        raise ValueError(f"a series has 1 to {MAX_COLUMNS} columns of values")
+    for column in (series.time, *series.values):
+        if not len(column.mantissa) == len(column.exponent) == rows:
+            raise ValueError(f"a column has not {rows} mantissas and exponents")
+        if column.mantissa[column.exponent == ABSENT].any():
+            raise ValueError("an absent number has a mantissa")
+
+
+def _gridded(series: Series) -> list[Gridded] | None:
+    """Return the columns as integers, the times' first; None where one can't be."""
+    if (series.time.exponent == ABSENT).any():
+        return None
+    columns = [grids.put(series.time.mantissa, series.time.exponent, FARTHEST // 2)]
+    columns += [
+        grids.put(column.mantissa, column.exponent, LARGEST // 2)
+        for column in series.values
+    ]
+    found = [column for column in columns if column is not None]
+    return found if len(found) == len(columns) else None
+
+
+def _series(columns: Sequence[Gridded]) -> Series:
+    return _of([grids.take(column) for column in columns])
+
+
+def _of(columns: Sequence[plain.Decimals]) -> Series:
+    time, *values_ = (Column(m, e.astype(np.int8)) for m, e in columns)
+    return Series(time, tuple(values_))
+
+
+def _encode_ranged(columns: list[Gridded], measured: int) -> bytes | None:
+    time = columns[0].numbers
+    rows = len(time)
+    clock, period, steps, gaps = _clock(time - time[0])
+    is_fast = clock == 0 and period <= 10 ** -columns[0].grid
+    tried = _tried(clock, rows, is_fast=is_fast)
+    chosen = [ANY] * (len(columns) - 1)
+    for at, column in enumerate(columns[1 : measured + 1]):
+        chosen[at] = _profile(column, gaps, tried)
+    fields = [0] * (SCALES + 4 * len(columns))
+    fields[ROWS], fields[COLUMNS] = rows, len(chosen)
+    fields[CLOCK], fields[PERIOD], fields[START] = clock, period, int(time[0])
+    for at, column, profile in zip(
+        range(SCALES, len(fields), 4), columns, [0, *chosen], strict=True
+    ):
+        fields[at + GRID], fields[at + CAP] = column.grid, column.cap
+        fields[at + LOOSE] = int(column.exceptions is not None)
+        fields[at + PROFILE] = profile
+    coding = _Coding(WRITE, 64 + rows * 16 * len(columns))
+    coding.heading(fields)
+    gaps = blank = np.zeros(rows, np.int64)
+    if clock:
+        gaps = coding.times(steps, clock, period)[1]
+    left: list[I8] = []
+    for number, column in enumerate(columns):
+        if column.exceptions is not None:
+            coding.values(column.exceptions, blank, [], ANY)
+        if number:
+            rest = coding.values(column.numbers, gaps, left, chosen[number - 1])[1]
+            left = [rest, *left]
+    return None if coding.coder[FAULT] else coding.finished()
+
+
+def _decode_ranged(body: bytes) -> list[Gridded]:
+    coding = _Coding(READ, body)
+    fields = coding.heading([0] * FIELDS)
+    coding.check()
+    rows, clock, period = fields[ROWS], fields[CLOCK], fields[PERIOD]
+    if not 1 <= rows <= MAX_ROWS:
+        raise ValueError(f"it has {rows} rows")
+    if rows > 1 and not 1 <= period <= (
+        _LONGEST_UNIT if clock == ANY_CLOCK else _LONGEST_PERIOD
+    ):
+        raise ValueError(f"its clock has the period {period}")
+    blank = np.zeros(rows, np.int64)
+    steps, gaps = np.arange(rows) * period, blank
+    if clock:
+        steps, gaps = coding.times(blank, clock, period)
+        coding.check()
+        steps *= period if clock == ANY_CLOCK else 1
+    found: list[Gridded] = []
+    left: list[I8] = []
+    for number in range(fields[COLUMNS] + 1):
+        grid, cap, loose, profile = fields[SCALES + 4 * number :][:4]
+        if profile >= len(PROFILES):
+            raise ValueError(f"its profile {profile} is unknown here")
+        exceptions = None
+        if loose:
+            exceptions = coding.values(blank, blank, [], ANY)[0]
+        numbers = fields[START] + steps
+        if abs(numbers).max() > FARTHEST:
+            raise ValueError("a time is out of range")
+        if number:
+            numbers, rest = coding.values(blank, gaps, left, profile)
+            left = [rest, *left]
+        coding.check()
+        found.append(Gridded(numbers, grid, cap, exceptions))
+    if not rangecoder.ended(coding.coder, coding.code, len(body)):
+        raise ValueError("it does not end where its numbers do")
+    return found
+
+
+def _clock(steps: I8) -> tuple[int, int, I8, I8]:
+    """Return a column's clock, its period, its times by it, and the first gaps.
+
+    Args:
+        steps: The times less the first, on their grid.
+    """
+    none = np.zeros_like(steps)
+    if len(steps) == 1:
+        return 0, 0, steps, none
+    taken, often = np.unique(np.diff(steps), return_counts=True)
+    period = int(taken[often.argmax()])
+    if 1 <= period <= _LONGEST_PERIOD:
+        if len(taken) == 1:
+            return 0, period, steps, none
+        near = abs(taken - period) <= period >> 3
+        if often[near].sum() * 2 >= len(steps) - 1:
+            trial, trials = _Coding(MEASURE), {}
+            for clock in (1,) if often.max() * 8 >= len(steps) * 7 else (2, 1):
+                before = trial.cost
+                gaps = trial.times(steps[:_TRIED], clock, period)[1]
+                trials[trial.cost - before] = clock, period, steps, gaps
+            return trials[min(trials)]
+    unit = int(np.gcd.reduce(taken))
+    if not 1 <= unit <= _LONGEST_UNIT:
+        unit = 1
+    return ANY_CLOCK, unit, steps // unit, none
+
+
+def _tried(clock: int, rows: int, *, is_fast: bool) -> tuple[str, ...]:
+    """Return the profiles that may fit a clock."""
+    if clock == ANY_CLOCK or rows == 1:
+        return _SPOT
+    return _WAVES if is_fast else _REGULAR
+
+
+def _profile(column: Gridded, gaps: I8, tried: tuple[str, ...]) -> int:
+    """Return the profile by which the first rows of a column are shortest."""
+    numbers = column.numbers[:_TRIED]
+    names = [n for n in tried if n.endswith("mmol") is (column.grid == -1)]
+    trial = _Coding(MEASURE)
+    costs: dict[int, int] = {}
+    for profile in map(PROFILES.index, [*(names or tried), PROFILES[ANY]]):
+        if profile == ANY and costs and min(costs.values()) < len(numbers) * _FAIR:
+            break
+        before = trial.cost
+        trial.values(numbers, gaps[: len(numbers)], [], profile)
+        costs[profile] = trial.cost - before
+    return min(costs, key=costs.__getitem__)
+
+
+def _check_of(body: bytes, *, short: bool) -> bytes:
+    covered = profiles.STAMP + body
+    if short:
+        return bytes([crc8.smbus(covered)])
+    return crc16.xmodem(covered).to_bytes(2, "big")
+
+
+def _error(field: str, problem: str, message: bytes) -> DecodeError:
+    return DecodeError("series", field, problem, message[:32], 0, Fault.BAD_FRAME)
+
+
+class _Coding:
+    """One pass of the kernels over a series, in whichever form they are now."""
+
+    def __init__(self, mode: int, code: bytes | int = 0) -> None:
+        """Start.
+
+        Args:
+            mode: `MEASURE`, `WRITE` or `READ`.
+            code: What to read, or how many bytes there is room for.
+        """
+        self._compiled = all(each.is_compiled for each in (heading, times, values))
+        given = bytes(code) if isinstance(code, int) else code
+        self.code = self._copy(np.frombuffer(given or b"\0", np.uint8))
+        self.coder = self._copy(np.array(rangecoder.state(mode, given), np.int64))
+        self._tables = profiles.tables() if self._compiled else profiles.table_list()
+        self._context = self._zeros(CONTEXT)
+
+    @property
+    def cost(self) -> int:
+        """What was measured so far, in 1/65536 bits."""
+        return int(self.coder[COST])
+
+    def heading(self, fields: list[int]) -> list[int]:
+        """Code the heading, and return it."""
+        found = self._copy(np.array(fields, np.int64))
+        self._run(heading, found, self.coder, self.code, self._tables)
+        return [int(field) for field in found[: SCALES + 4 * (found[COLUMNS] + 1)]]
+
+    def times(self, column: I8, clock: int, period: int) -> tuple[I8, I8]:
+        """Code times, and return them and the gaps before them."""
+        found, gaps = self._copy(column), self._zeros(len(column))
+        self._run(
+            times,
+            found,
+            gaps,
+            0 if clock == ANY_CLOCK else period,
+            self.coder,
+            self.code,
+            self._learning(prior(CLOCKS[clock]).model),
+            self._tables,
+            self._context,
+        )
+        return np.array(found, np.int64), np.array(gaps, np.int64)
+
+    def values(
+        self, column: I8, gaps: I8, left: Sequence[I8], profile: int
+    ) -> tuple[I8, I8]:
+        """Code numbers, and return them and what their predictions left."""
+        start = prior(PROFILES[profile])
+        found, rest = self._copy(column), self._zeros(len(column))
+        side, side_2, *_ = (*left, np.zeros_like(column), np.zeros_like(column))
+        self._run(
+            values,
+            found,
+            self._copy(gaps),
+            self._copy(side),
+            self._copy(side_2),
+            rest,
+            self._copy(start.parameters),
+            self.coder,
+            self.code,
+            self._learning(start.model),
+            self._tables,
+            self._context,
+            self._zeros(ROOM),
+        )
+        return np.array(found, np.int64), np.array(rest, np.int64)
+
+    def check(self) -> None:
+        """Raise ValueError where the kernels met what no encoder writes."""
+        if self.coder[FAULT]:
+            raise ValueError("a number is out of range")
+
+    def finished(self) -> bytes | None:
+        """Return what was written; None where it is too long."""
+        size = rangecoder.finish(self.coder, self.code)
+        return None if size < 0 else bytes(self.code[:size])
+
+    def _learning(self, model: I4) -> I4 | list[int]:
+        # What is only measured learns nothing, so it needs no copy.
+        only = self._compiled and self.coder[MODE] == MEASURE
+        return model if only else self._copy(model)
+
+    def _copy(self, numbers: NDArray[T]) -> NDArray[T] | list[int]:
+        """Return numbers as the kernels take them now: compiled ones want arrays."""
+        return numbers.copy() if self._compiled else numbers.tolist()
+
+    def _zeros(self, size: int) -> I8 | list[int]:
+        return self._copy(np.zeros(size, np.int64))
+
+    def _run(self, kernel: Kernel[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        (kernel if self._compiled else kernel.plain)(*args, **kwargs)

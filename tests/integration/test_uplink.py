@@ -1,0 +1,242 @@
+"""The uplink on a real broker: what goes when, and what a bad outbox does to it."""
+
+import asyncio
+import socket
+import threading
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from time import time
+
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from bench.backlog import free_port, mosquitto
+from edge_agent.config import Broker, Config
+from edge_agent.config import Uplink as Chosen
+from edge_agent.health import Health
+from edge_agent.outbox import Outbox
+from edge_agent.uplink import Uplink
+from protocols.observation import Observation, Reading
+from protocols.uplink import batch
+from protocols.uplink.envelope import digest
+from protocols.uplink.receipt import Entry, Receipt, Result
+from tests.edge_agent.filling import PEER, reading
+from tests.integration.parts import until
+
+pytestmark = pytest.mark.integration
+
+
+class _Gateway:
+    """Hears all that a station says; gives receipts when it is told to."""
+
+    def __init__(self, port: int) -> None:
+        self.said: list[tuple[str, bytes]] = []
+        self._ready = threading.Event()
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
+        self._client.on_connect = lambda client, *_: client.subscribe("vw/1/#", qos=1)
+        self._client.on_subscribe = lambda *_: self._ready.set()
+        self._client.on_message = lambda _client, _, said: self.said.append(
+            (said.topic.rsplit("/", 1)[1], bytes(said.payload))
+        )
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        assert self._ready.wait(10)
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def batches(self) -> list[list[int | None]]:
+        """Return the numbers of each batch's readings."""
+        return [
+            [one.observation.sequence for one in batch.decode(payload).readings]
+            for topic, payload in [*self.said]
+            if topic == "batch"
+        ]
+
+    def store(self) -> None:
+        """Give a receipt for all that came."""
+        entries = tuple(
+            Entry(0, digest(payload), Result.STORED)
+            for topic, payload in self.said
+            if topic == "batch"
+        )
+        receipt = Receipt("s-1", entries, 0).encode()
+        self._client.publish("vw/1/home/s-1/down/receipt", receipt, qos=1)
+
+
+@pytest.fixture
+def port(tmp_path: Path) -> Iterator[int]:
+    port = free_port()
+    with mosquitto(tmp_path, port):
+        until(lambda: _answers(port))
+        yield port
+
+
+@pytest.fixture
+def gateway(port: int) -> Iterator[_Gateway]:
+    made = _Gateway(port)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Iterator[Outbox]:
+    opened = Outbox(tmp_path / "outbox.db")
+    yield opened
+    opened.close()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _run(
+    folder: Path,
+    port: int,
+    outbox: Outbox,
+    chosen: Chosen,
+    story: Callable[[Uplink, asyncio.Event], Awaitable[None]],
+) -> None:
+    """Run an uplink while a story is told."""
+
+    async def both() -> None:
+        captured = asyncio.Event()
+        config = Config("s-1", broker=Broker(port=port), uplink=chosen)
+        uplink = Uplink(config, outbox, Health(folder), captured)
+        running = asyncio.ensure_future(uplink.run())
+        try:
+            await story(uplink, captured)
+            assert not running.done()
+        finally:
+            running.cancel()
+            await asyncio.wait({running})
+
+    asyncio.run(both())
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    # Sooner than anything is sent again.
+    await asyncio.to_thread(until, holds, seconds=10)
+
+
+def test_an_alarm_goes_at_once_behind_a_backlog_and_a_silent_gateway(
+    tmp_path: Path, port: int, outbox: Outbox, gateway: _Gateway
+) -> None:
+    """The window is full, no receipt comes, and it is sent all the same."""
+    outbox.capture(PEER, [reading(n) for n in range(120)])
+
+    async def story(_: Uplink, captured: asyncio.Event) -> None:
+        await _until(lambda: len(gateway.batches()) == 3)
+        outbox.capture(PEER, [reading(500), reading(501)], urgent=_is_500)
+        captured.set()
+        await _until(lambda: len(gateway.batches()) > 3)
+        assert gateway.batches()[3:] == [[500]]
+
+        gateway.store()
+        await _until(lambda: len(gateway.batches()) == 7)
+        assert gateway.batches()[4:] == [
+            [*range(60, 80)], [*range(80, 100)], [*range(100, 120)],
+        ]  # fmt: skip
+        gateway.store()
+        await _until(lambda: len(gateway.batches()) == 8)
+        assert gateway.batches()[7:] == [[501]]
+
+    _run(tmp_path, port, outbox, Chosen(batch_readings=20, window=3), story)
+
+
+def _is_500(seen: Observation) -> bool:
+    return seen.sequence == 500
+
+
+def test_on_a_metered_link_readings_go_together(
+    tmp_path: Path, port: int, outbox: Outbox, gateway: _Gateway
+) -> None:
+    """Each message costs as much as hundreds of readings."""
+
+    async def story(_: Uplink, captured: asyncio.Event) -> None:
+        await _until(lambda: bool(gateway.said))  # it is connected
+        began = asyncio.get_running_loop().time()
+        for number in range(3):
+            outbox.capture(PEER, [_now(number)])
+            captured.set()
+            await asyncio.sleep(0.1)
+        await _until(lambda: bool(gateway.batches()))
+        took_s = asyncio.get_running_loop().time() - began
+        assert gateway.batches() == [[0, 1, 2]]
+        assert 0.99 <= took_s < 3.0
+
+    _run(tmp_path, port, outbox, Chosen(metered=True, delay_s=1.0), story)
+
+
+def test_a_clock_set_back_keeps_no_reading_waiting(
+    tmp_path: Path, port: int, outbox: Outbox, gateway: _Gateway
+) -> None:
+    """By the clock alone it would wait for a year."""
+    ahead = _now(1, by_ms=31_536_000_000)
+    outbox.capture(PEER, [ahead])
+
+    async def story(_uplink: Uplink, _captured: asyncio.Event) -> None:
+        await _until(lambda: bool(gateway.batches()))
+
+    _run(tmp_path, port, outbox, Chosen(metered=True, delay_s=1.0), story)
+
+
+def test_an_outbox_that_fails_while_it_connects_ends_nothing(
+    tmp_path: Path, port: int, outbox: Outbox, gateway: _Gateway
+) -> None:
+    """In paho's thread the error would end it, and the station be silent for ever."""
+    outbox.capture(PEER, [reading(1)])
+
+    async def story(_uplink: Uplink, _captured: asyncio.Event) -> None:
+        outbox._db.execute("ALTER TABLE journal RENAME TO gone")
+        await asyncio.sleep(0.5)
+        assert gateway.said == []
+        outbox._db.execute("ALTER TABLE gone RENAME TO journal")
+        await _until(lambda: bool(gateway.batches()))
+        assert [topic for topic, _ in gateway.said] == ["status", "batch"]
+
+    _run(tmp_path, port, outbox, Chosen(), story)
+
+
+def test_a_line_that_always_breaks_does_not_fill_the_memory(
+    tmp_path: Path, outbox: Outbox
+) -> None:
+    """What paho holds it sends again by itself; each copy more would stay there."""
+    outbox.capture(PEER, [reading(n) for n in range(6)])
+    met: list[int] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+
+        def break_lines() -> None:
+            """Take the connection, and drop it when something is published."""
+            while len(met) < 3:
+                line, _ = server.accept()
+                with line:
+                    line.recv(1000)
+                    line.sendall(b"\x20\x02\x00\x00")
+                    while not (said := line.recv(65_536)) or said[0] & 0xF0 != 0x30:
+                        if not said:
+                            break
+                    met.append(1)
+
+        breaking = threading.Thread(target=break_lines)
+        breaking.start()
+
+        async def story(uplink: Uplink, _: asyncio.Event) -> None:
+            await _until(lambda: len(met) == 3)
+            held = [one.topic for one in uplink._client._out_messages.values()]
+            up = "vw/1/home/s-1/up"
+            assert Counter(held) == {f"{up}/status": 1, f"{up}/batch": 3}
+
+        _run(tmp_path, port, outbox, Chosen(batch_readings=2), story)
+        breaking.join(10)
+
+
+def _now(number: int, by_ms: int = 0) -> Reading:
+    """Return a reading that was captured just now, by a clock so far ahead."""
+    return replace(reading(number), captured_ms=int(time() * 1000) + by_ms)
