@@ -6,7 +6,7 @@ bits comes out as another. Here both fail.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, SupportsIndex, overload
+from typing import Any, Self, SupportsIndex, overload
 
 import numpy as np
 import pytest
@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 from protocols.uplink import heading, packing, rangecoder, series, times, values
 from tests.protocols.uplink.some_series import form
 
+SLOW_ROWS = 64
+"""How many rows a series has at most where kernels are that slow."""
+
 _BITS = {np.dtype(np.int64): 63, np.dtype(np.int32): 31, np.dtype(np.uint8): 8}
 
 
 class Checked(int):
     """An int that fails where an int64 would come out wrong."""
 
-    def __new__(cls, value: int) -> "Checked":
+    def __new__(cls, value: int) -> Self:
         """Return the number."""
         assert -(1 << 63) <= value < 1 << 63, f"{value} is no int64"
         return super().__new__(cls, value)
@@ -62,7 +65,7 @@ class Bounded(list[int]):
         assert isinstance(at, slice) or 0 <= int(at) < len(self), f"{at} is outside"
         return super().__getitem__(at)
 
-    def __setitem__(self, at: Any, number: Any) -> None:
+    def __setitem__(self, at: Any, number: Any) -> None:  # noqa: ANN401 - or slices
         assert 0 <= at < len(self), f"{at} is outside"
         assert number in self._range, f"{number} is too wide"
         super().__setitem__(at, Checked(number))
@@ -95,6 +98,7 @@ def checked() -> Iterator[None]:
 
     with form("plain"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(series._Coding, "_copy", copied)
+        patch.setattr(series, "MAX_ROWS", SLOW_ROWS)
         for module in (heading, packing, rangecoder, times, values):
             patch.setattr(module, "int", Checked, raising=False)
         packing._pack.use(pack)
