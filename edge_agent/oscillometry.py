@@ -11,7 +11,7 @@ from protocols.config import ConfigError
 
 if TYPE_CHECKING:
     from edge_agent.kernels.oscillometry import Oscillometer
-    from edge_agent.recordings import Recording
+    from edge_agent.kernels.streams import F8, I8
 
 _EVEN = 0.5  # share by which a step in time may differ from the usual one
 _LEAST_SAMPLES = 100
@@ -44,12 +44,20 @@ def oscillometry(path: Path, *, as_json: bool) -> None:
 
 
 def _estimates(path: Path) -> Iterator[dict[str, object]]:
-    from edge_agent import recordings  # noqa: PLC0415 - imports numpy
+    import numpy as np  # noqa: PLC0415 - importing it takes a while
+
+    from edge_agent import series_file  # noqa: PLC0415 - imports numpy
     from edge_agent.kernels.oscillometry import odd_beats  # noqa: PLC0415 - likewise
 
-    for name, recording in recordings.read(path).items():
-        step_s = _step_s(path, name, recording)
-        cuff = _heard(path, name, recording, step_s)
+    file = series_file.read(path)
+    for name, series in file.devices.items():
+        times, pressure = map(series_file.floats, (series.time, series.values[0]))
+        lines = file.lines[name]
+        missing = np.flatnonzero(np.isnan(pressure))
+        if missing.size:
+            raise ConfigError(f"{path}: line {lines[missing[0]]}: the value is empty")
+        step_s = _step_s(path, name, times, lines)
+        cuff = _heard(path, name, pressure, step_s)
         found, beats = cuff.estimate(), cuff.beats
         yield {
             "recording": name,
@@ -72,28 +80,26 @@ def _estimates(path: Path) -> Iterator[dict[str, object]]:
         }
 
 
-def _step_s(path: Path, name: str, recording: "Recording") -> float:
+def _step_s(path: Path, name: str, times: "F8", lines: "I8") -> float:
     """Return the seconds from one sample to the next.
 
     Raises:
-        ConfigError: Samples are too few, missing, or not in equal steps.
+        ConfigError: Samples are too few, or not in equal steps.
     """
     import numpy as np  # noqa: PLC0415 - importing it takes a while
 
-    steps = np.diff(recording.times)
-    usual = float(np.median(steps)) if steps.size >= _LEAST_SAMPLES else 0.0
-    if not usual > 0:
+    if times.size < _LEAST_SAMPLES:
         raise ConfigError(
-            f"{path}: {name!r} has {recording.times.size} samples of increasing time; "
-            f"a deflation has at least {_LEAST_SAMPLES + 1}"
+            f"{path}: {name!r} has {times.size} samples; a deflation has at least "
+            f"{_LEAST_SAMPLES}"
         )
-    missing = np.flatnonzero(np.isnan(recording.values))
-    if missing.size:
-        line = recording.lines[missing[0]]
-        raise ConfigError(f"{path}: line {line}: the value is empty")
+    steps = np.diff(times)
+    usual = float(np.median(steps))
+    if not usual > 0:
+        raise ConfigError(f"{path}: {name!r}: the time does not increase")
     uneven = np.flatnonzero(np.abs(steps - usual) > _EVEN * usual)
     if uneven.size:
-        line, step = recording.lines[uneven[0] + 1], steps[uneven[0]]
+        line, step = lines[uneven[0] + 1], steps[uneven[0]]
         raise ConfigError(
             f"{path}: line {line}: {step:g} s after the sample before, where {usual:g} "
             "is usual; give recordings without gaps, each a name of its own"
@@ -101,19 +107,17 @@ def _step_s(path: Path, name: str, recording: "Recording") -> float:
     return usual
 
 
-def _heard(
-    path: Path, name: str, recording: "Recording", step_s: float
-) -> "Oscillometer":
+def _heard(path: Path, name: str, pressure: "F8", step_s: float) -> "Oscillometer":
     import numpy as np  # noqa: PLC0415 - importing it takes a while
 
     from edge_agent.kernels.oscillometry import Oscillometer  # noqa: PLC0415
 
-    levels = np.diff(np.unique(recording.values))
+    levels = np.diff(np.unique(pressure))
     try:
         cuff = Oscillometer(
             1.0 / step_s, step=float(levels.min()) if levels.size else 0.0
         )
-        cuff.push(recording.values)
+        cuff.push(pressure)
     except ValueError as error:
         raise ConfigError(f"{path}: {name!r}: {error}") from error
     return cuff

@@ -163,8 +163,9 @@ class Outbox:
             self._held = held.pop_all()
 
     def close(self) -> None:
-        """Close the file; another agent may open it then."""
-        self._held.close()
+        """Close the file, behind what is being written; another agent may open it."""
+        with self._mutex:
+            self._held.close()
 
     def serve(self, tenant: str, station: str) -> None:
         """Say for whom readings go out, and try again what was refused.
@@ -377,10 +378,11 @@ class Outbox:
             The batch; None if no reading waits for one.
 
         Raises:
-            OutboxError: It can't be written, or another thread made one meanwhile.
+            OutboxError: It can't be written.
         """
         # Encoding takes long on a small board, so captures go on meanwhile. The
-        # counter comes first: of two that took the same readings one fails by it.
+        # counter comes first: of two that took the same readings one sees by it that
+        # it came too late.
         while True:
             counter = self._next_counter()
             if not (rows := self._next(most)):
@@ -392,6 +394,8 @@ class Outbox:
                 self._set_aside(station, now_ms, rows)
                 continue
             with self._transaction():
+                if self._next_counter() != counter:
+                    continue
                 self._db.execute(
                     "INSERT INTO batch (counter, message, digest, urgent) "
                     "VALUES (?, ?, ?, ?)",

@@ -6,6 +6,7 @@ batch is sent again, the same bytes, until a receipt names it.
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
@@ -33,6 +34,7 @@ _log = logging.getLogger(__name__)
 _IDLE_S = 30.0  # nothing is known to come, but looking costs little
 _OUTBOX_S = 1.0
 _STATUS = 0  # no batch has this counter
+_PATIENCE = 10  # times that which a batch is sent again after: a line may be slow
 _PROTOCOLS = {
     "3.1.1": MQTTProtocolVersion.MQTTv311,
     "5": MQTTProtocolVersion.MQTTv5,
@@ -64,7 +66,7 @@ class Uplink:
         self._policy = config.uplink.policy
         self._receipts: list[bytes] = []
         self._held: dict[int, int] = {}  # by paho's number of it: a batch's counter
-        self._taken_at: dict[int, float] = {}  # when the broker took a batch
+        self._told_at: dict[int, float] = {}  # when a batch last went, or was taken
         self._oldest: tuple[int | None, float] = None, 0.0  # and since when it is
         self._connected = False
         self._greeted = False
@@ -114,7 +116,8 @@ class Uplink:
             self._outbox.batches, self._policy.window
         )
         made = [*urgent, *others]
-        self._taken_at = {k: at for k, at in self._taken_at.items() if k in made}
+        known = {*made, *self._held.values()}
+        self._told_at = {k: at for k, at in self._told_at.items() if k in known}
         waits_s = [await self._send_again(counter) for counter in made]
         while True:
             waiting = await self._waiting()
@@ -145,14 +148,19 @@ class Uplink:
     async def _send_again(self, counter: int) -> float:
         """Send a batch that got no receipt, or return in how many s it is time to.
 
-        What paho still holds it sends by itself, after a reconnect too.
+        What paho still holds it sends by itself, but only after a reconnect.
         """
-        if counter in self._held.values():
-            return _IDLE_S
+        is_held = counter in self._held.values()
+        wait_s = self._policy.resend_s * (_PATIENCE if is_held else 1)
         now = self._loop.time()
-        since = now - self._taken_at.get(counter, -inf)
-        if since < self._policy.resend_s:
-            return self._policy.resend_s - since
+        since = now - self._told_at.get(counter, -inf)
+        if since < wait_s:
+            return wait_s - since
+        if is_held:
+            # A broker may drop what it is sent, and live on.
+            self._told_at[counter] = now
+            self._hang_up()
+            return _IDLE_S
         message = await asyncio.to_thread(self._outbox.message, counter)
         if message is not None:
             self._publish(message)
@@ -161,6 +169,7 @@ class Uplink:
     def _publish(self, message: Message) -> None:
         sent = self._client.publish(self._topics.up("batch"), message.message, qos=1)
         self._held[sent.mid] = message.counter
+        self._told_at[message.counter] = self._loop.time()
 
     async def _waiting(self) -> Waiting:
         """Return what waits for a batch; its age also where the clock goes back."""
@@ -250,7 +259,7 @@ class Uplink:
     def _taken(self, number: int) -> None:
         counter = self._held.pop(number, _STATUS)
         if counter != _STATUS:
-            self._taken_at[counter] = self._loop.time()
+            self._told_at[counter] = self._loop.time()
             self._captured.set()
 
     def _tell(self, state: str) -> None:
@@ -258,8 +267,9 @@ class Uplink:
             return
         self._connected = state == "connected"
         self._greeted = False
-        # What the broker took may be lost with the connection: send it anew.
-        self._taken_at.clear()
+        # What the broker took may be lost with the connection: send it anew. What
+        # paho holds it sends on the next.
+        self._told_at = dict.fromkeys(self._held.values(), self._loop.time())
         self._captured.set()
         self._health.broker = state
         self._health.save()
@@ -269,6 +279,14 @@ class Uplink:
         waiting = self._outbox.counts().waiting
         return Status(self._topics.station, online, _now_ms(), waiting).encode()
 
+    def _hang_up(self) -> None:
+        """Break the connection; paho makes another, and sends all that it holds."""
+        line = self._client.socket()
+        if isinstance(line, socket.socket):
+            with suppress(OSError):
+                # Not a TLS socket's own: that is no thing for a second thread.
+                socket.socket.shutdown(line, socket.SHUT_RDWR)
+
     def _stop(self) -> None:
         try:
             if self._connected:
@@ -276,11 +294,13 @@ class Uplink:
                 gone = self._client.publish(
                     self._topics.up("status"), status, 1, retain=True
                 )
-                gone.wait_for_publish(1.0)
+                with suppress(RuntimeError):  # the line broke meanwhile
+                    gone.wait_for_publish(1.0)
             self._client.disconnect()
         except OutboxError as error:
             # The broker tells our will, for we do not take leave of it.
             _log.warning("outbox.failed: %s", error)
+            self._hang_up()
         self._client.loop_stop()
 
 

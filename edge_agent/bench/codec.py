@@ -2,7 +2,7 @@
 
 Each message is made, decoded again, and compared with what it was made of: mantissas
 and powers of ten, as they stand in the file. Its size is all of it, with its header.
-Rates are of the median message, among at least 25 timings.
+Rates are of the median message, among at least 25 timings, or what 2 s of them hold.
 
 Where a codec learns (zstd's dictionary), it is measured in two folds: batches of the
 first half of the devices with what it learnt from the second half, and the other way
@@ -20,7 +20,7 @@ import numpy as np
 from edge_agent.bench.codecs import OURS, Maker
 from edge_agent.bench.rivals import cbor
 from edge_agent.bench.rivals.codec import CannotHold, Codec
-from edge_agent.bench.series_file import SeriesFile, slices
+from edge_agent.series_file import SeriesFile, slices
 from protocols.errors import DecodeError
 from protocols.uplink.series import Series
 

@@ -1,6 +1,5 @@
 """Measures the codecs on one file, and prints what was found."""
 
-import asyncio
 import json
 import platform
 import time
@@ -10,12 +9,12 @@ from pathlib import Path
 
 import click
 
-from edge_agent.bench import codecs, series_file
+from edge_agent import series_file
+from edge_agent.bench import codecs
 from edge_agent.bench.codec import Figures, Fold, folds, measure
 from edge_agent.bench.codecs import NAMES, OURS
-from edge_agent.bench.series_file import SeriesFile
-from protocols import compiled
-from protocols.kernel import kernels
+from edge_agent.bench.warming import warmed
+from edge_agent.series_file import SeriesFile
 
 __all__ = ["NAMES", "run"]
 
@@ -47,7 +46,7 @@ def run(
     """
     makers = dict(_makers(names))
     file = series_file.read(path)
-    form = _warm() if makers.keys() & {*OURS} else None
+    form = warmed() if makers.keys() & {*OURS} else None
     if file.negative_zeros:
         _say(f"{path}: {file.negative_zeros} cells are -0, read as 0")
     if not as_json:
@@ -66,22 +65,6 @@ def run(
 def is_success(found: Sequence[Figures]) -> bool:
     """Tell whether anything was measured, and ours gave back what they were given."""
     return bool(found) and all(each.lossless for each in found if each.codec in OURS)
-
-
-def _warm() -> str:
-    """Let compiled kernels answer, and return which form answers."""
-    problem = None
-    if not all(kernel.is_compiled for kernel in kernels()):
-        try:
-            compiled.load()
-        except compiled.NotMade as error:
-            _say(f"{error}; compiling them takes a while, once")
-            problem = asyncio.run(compiled.warm())
-        except compiled.Unusable as error:
-            problem = f"{error}; the plain kernels serve"
-    if problem:
-        _say(problem)
-    return "plain" if problem else "compiled"
 
 
 def _makers(names: Sequence[str]) -> Iterator[tuple[str, codecs.Maker]]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 import simplejson
 
 _HEAD = f"{'filter':<22}{'by':<26}{'ns/sample':>11}{'times ours':>12}"
+_ROUNDS = 9
 _FOUND = f"{'filter':<44}{'judged':>9}{'flagged':>10}{'recall':>9}"
 
 
@@ -27,16 +27,19 @@ def filters(path: Path, missing: Sequence[float], *, as_json: bool) -> None:
     FILE is CSV, gzipped or not, with the columns device,time,value, as of a glucose
     sensor; time is in s. The speed is the median of several rounds, in which all take
     turns. What the filters find is told of the values as they are, and of spikes of
-    40 to 150 put on one of 200 of them.
+    40 to 150 up or down put on one of 200 of them.
 
     \b
     Example:
         vitalwire bench filters cgm.csv.gz --missing 39 --missing 401
     """
-    rows = measure(path, missing=missing)
+    from edge_agent.bench import filters_run  # noqa: PLC0415 - imports numpy
+
+    found = filters_run.measure(path, missing=missing, rounds=_ROUNDS)
     if as_json:
-        click.echo(simplejson.dumps({"file": str(path), "results": rows}))
+        click.echo(simplejson.dumps(found))
         return
+    rows = found["results"]
     click.echo(_HEAD)
     for row in rows:
         if "ns_per_sample" in row:
@@ -48,15 +51,10 @@ def filters(path: Path, missing: Sequence[float], *, as_json: bool) -> None:
     for row in rows:
         if "flagged" in row:
             click.echo(
-                f"{row['filter']:<44}{row['judged']:>9.2%}{row['flagged']:>10.2%}"
-                f"{row['recall']:>9.2%}"
+                f"{row['filter']:<44}{row['judged']:>9.2%}{_share(row['flagged']):>10}"
+                f"{_share(row['recall']):>9}"
             )
 
 
-def measure(
-    path: Path, *, missing: Sequence[float] = (), rounds: int = 9
-) -> list[dict[str, Any]]:
-    """Measure the filters on a file; see `edge_agent.bench.filters_run.measure`."""
-    from edge_agent.bench import filters_run  # noqa: PLC0415 - imports numpy
-
-    return filters_run.measure(path, missing=missing, rounds=rounds)
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{share:.2%}"

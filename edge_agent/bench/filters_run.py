@@ -3,20 +3,21 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from time import perf_counter_ns
 from typing import Any, TypeAlias
 
-import click
 import numpy as np
 
-from edge_agent import recordings
+from edge_agent import series_file
+from edge_agent.bench.warming import warmed
 from edge_agent.kernels.biquad import Biquad, low_pass
 from edge_agent.kernels.hampel import Hampel
 from edge_agent.kernels.rate import RateGate
-from edge_agent.kernels.streams import F8, I8, U1
-from protocols import compiled
+from edge_agent.kernels.streams import F8, I8, MOST_TIME, U1
+from protocols.config import ConfigError
 
 Row: TypeAlias = dict[str, Any]
 Timed: TypeAlias = tuple[str, int, Callable[[], object]]
@@ -33,7 +34,7 @@ _LEAST_SPIKE, _MOST_SPIKE = 40.0, 150.0
 _HAMPELS = (7, 3, 2.0), (5, 0, 12.0), (7, 0, 2.0)
 
 
-def measure(path: Path, *, missing: Sequence[float], rounds: int) -> list[Row]:
+def measure(path: Path, *, missing: Sequence[float], rounds: int) -> Row:
     """Measure the filters on a file.
 
     Args:
@@ -42,27 +43,39 @@ def measure(path: Path, *, missing: Sequence[float], rounds: int) -> list[Row]:
         rounds: How often each is timed; the median counts.
 
     Returns:
-        Of speed "filter", "by", "ns_per_sample", "times_ours", "samples". Of what is
+        "file"; "kernels", which form of ours was measured; and "results". Of speed
+        these have "filter", "by", "ns_per_sample", "times_ours", "samples". Of what is
         found "filter", "judged" (share of all values), "flagged" (of those judged),
-        "recall" (of the spikes among them), "spikes".
+        "recall" (of the spikes among them), "spikes"; a share of none is None.
 
     Raises:
         ConfigError: The file can't be read as series.
         OSError: It can't be opened.
     """
-    read = recordings.read(path).values()
-    times = np.concatenate([np.rint(one.times * 1000).astype(np.int64) for one in read])
-    values = np.concatenate([one.values for one in read])
+    times, values = _stream(path)
     values[np.isin(values, missing)] = np.nan
-    # Another device begins as a clock that jumps back, so one stream holds them all.
-    starts = np.cumsum([one.times.size for one in read])[:-1]
-    times[starts] = np.minimum(times[starts], times[starts - 1])
-    try:
-        compiled.make(lambda line: click.echo(line, err=True))
-        compiled.load()
-    except compiled.Unusable as error:
-        click.echo(f"{error}; the plain kernels are measured", err=True)
-    return [*_speeds(times, values, rounds), *_findings(times, values)]
+    if np.isnan(values).all():
+        raise ConfigError(f"{path}: there is no value to judge")
+    form = warmed()
+    results = [*_speeds(times, values, rounds), *_findings(times, values)]
+    return {"file": str(path), "kernels": form, "results": results}
+
+
+def _stream(path: Path) -> tuple[I8, F8]:
+    """Return the times in ms and the values of all devices, one behind the other."""
+    file = series_file.read(path)
+    read = file.devices.values()
+    shown = [np.rint(series_file.floats(one.time) * 1000) for one in read]
+    for before, behind in pairwise(shown):
+        # No clock goes forward from one device to the next: nothing is judged across.
+        behind[:] -= max(behind[0] - before[-1], 0.0)
+    stream = np.concatenate(shown)
+    far = np.flatnonzero(abs(stream) >= MOST_TIME)
+    if far.size:
+        line = np.concatenate([*file.lines.values()])[far[0]]
+        raise ConfigError(f"{path}: line {line}: the time is beyond 2^53 ms")
+    values = np.concatenate([series_file.floats(one.values[0]) for one in read])
+    return stream.astype(np.int64), values
 
 
 def hampel(window: int, ahead: int, least_sigma: float) -> Hampel:
@@ -225,7 +238,7 @@ def _finding(
     return {
         "filter": what,
         "judged": round(float(seen.mean()), 4),
-        "flagged": round(float(flags[seen].mean()), 5) if seen.any() else 0.0,
-        "recall": round(float(hit.mean()), 4) if hit.size else 0.0,
+        "flagged": round(float(flags[seen].mean()), 5) if seen.any() else None,
+        "recall": round(float(hit.mean()), 4) if hit.size else None,
         "spikes": int(hit.size),
     }

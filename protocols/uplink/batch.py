@@ -255,7 +255,7 @@ _COLUMNS: dict[int, tuple[str, _Show, columns.Check]] = {
     16: ("evidence", lambda r: dict(r.evidence) or None, _pairs),
     17: ("raw", lambda r: list(r.observation.raw), _frames),
 }
-_DEVICE_TIME, _CAPTURED = 2, 7
+_DEVICE_TIME = 2
 _DEFAULTS: dict[int, object] = {5: 0, 7: 0, 9: 0, 11: [], 13: 0, 14: 0, 17: []}
 
 
@@ -271,10 +271,7 @@ def _encode_group(
     head = {1: device, 2: driver, 3: _KINDS.index(first.kind), 4: len(readings)}
     found = head | _encode_columns(readings, facts, None)
     if len(readings) > 1:
-        times = facts[_DEVICE_TIME]
-        if any(type(time) is not int for time in times):
-            times = facts[_CAPTURED]
-        shared = Shared(times)
+        shared = Shared(facts[_DEVICE_TIME])
         other = head | _encode_columns(readings, facts, shared)
         if (message := shared.encode()) is not None:
             found = min(found, other | {7: message}, key=lambda g: len(cbor2.dumps(g)))
@@ -383,7 +380,7 @@ def _decode_values(column: object, count: int, taken: Taken | None) -> list[Valu
     mantissas: list[object]
     exponents: list[object]
     place = columns.place_of(parts[2])
-    if taken is not None and place is not None and parts[2] == parts[3]:
+    if taken is not None and place is not None and place == columns.place_of(parts[3]):
         pairs = taken.decimals(name, place)
         mantissas, exponents = (list(part) for part in zip(*pairs, strict=True))
     else:

@@ -46,10 +46,10 @@ class Shared:
     """The columns of a group that travel together, as one series."""
 
     def __init__(self, times: Sequence[object]) -> None:
-        """Start with what tells the readings' order best, as their device's clock.
+        """Start with the times by the device's clock; else the readings are counted.
 
         Args:
-            times: One a reading; used if they are integers.
+            times: One a reading; used if all are integers.
         """
         self._times = [t for t in times if is_int(t, -_SHARED_SPAN, _SHARED_SPAN)]
         if len(self._times) < len(times):
@@ -177,31 +177,14 @@ def encode(items: Sequence[Item], shared: Shared | None = None) -> Encoded:
         if _size(items[0]) * len(items) > _MOST_BYTES:
             raise ValueError(f"a column would fill over {_MOST_BYTES} bytes")
         return [_CONSTANT, items[0]]
-    found: list[Encoded] = [[_PLAIN, list(items)]]
     numbers = [item for item in items if type(item) is int]
     if len(numbers) == len(items):
-        steps = [numbers[0], *(b - a for a, b in pairwise(numbers))]
-        if all(map(is_int, steps)):
-            found.append([_DELTA, steps])
-        shortest = min(found, key=_size)
-        most = _size(shortest) - _SHARED_SIZE
-        there = None if shared is None else shared.integers(numbers, most)
-        return there or shortest
+        return _numbers(numbers, shared)
+    frames = None
     if shared is not None and all(map(_is_frames, items)):
-        there = _frames(items, shared)
-        if there is not None:
-            return there
-    listed: list[Item] = []
-    for item in items:
-        if item not in listed:
-            listed.append(item)
-        if len(listed) * 2 > len(items):
-            return found[0]
-    places = [listed.index(item) for item in items]
-    sizes = [_size(item) for item in listed]
-    if sum(sizes[place] for place in places) > _MOST_BYTES:
-        return found[0]
-    return min([found[0], [_LISTED, [listed, encode(places, shared)]]], key=_size)
+        frames = _frames(items, shared)
+    plain: Encoded = [_PLAIN, list(items)]
+    return frames or min([plain, *_listed(items, shared)], key=_size)
 
 
 def decode(
@@ -246,10 +229,10 @@ def decode(
     return items
 
 
-def place_of(column: object) -> object:
-    """Return where in the series a column is; None if it is not there."""
+def place_of(column: object) -> int | None:
+    """Return where in the series a column is, with the base 0; None if it is not."""
     match column:
-        case [16, [place, 0 as base]] if type(base) is int:
+        case [16, [place, base]] if type(place) is type(base) is int and base == 0:
             return place
         case _:
             return None
@@ -258,6 +241,32 @@ def place_of(column: object) -> object:
 def is_int(item: object, low: int = _INT64.start, high: int = _INT64.stop - 1) -> bool:
     """Whether ``item`` is an integer from ``low`` to ``high``; bools are none."""
     return type(item) is int and low <= item <= high
+
+
+def _numbers(numbers: Sequence[int], shared: Shared | None) -> Encoded:
+    found: list[Encoded] = [[_PLAIN, list(numbers)]]
+    steps = [numbers[0], *(b - a for a, b in pairwise(numbers))]
+    if all(map(is_int, steps)):
+        found.append([_DELTA, steps])
+    shortest = min(found, key=_size)
+    most = _size(shortest) - _SHARED_SIZE
+    there = None if shared is None else shared.integers(numbers, most)
+    return there or shortest
+
+
+def _listed(items: Sequence[Item], shared: Shared | None) -> list[Encoded]:
+    """Return items as a list of the different ones; none where that is no gain."""
+    listed: list[Item] = []
+    for item in items:
+        if item not in listed:
+            listed.append(item)
+        if len(listed) * 2 > len(items):
+            return []
+    places = [listed.index(item) for item in items]
+    sizes = [_size(item) for item in listed]
+    if sum(sizes[place] for place in places) > _MOST_BYTES:
+        return []
+    return [[_LISTED, [listed, encode(places, shared)]]]
 
 
 def _frames(items: Sequence[Any], shared: Shared) -> Encoded | None:
@@ -301,7 +310,7 @@ def _framed(name: str, parts: list[Any], count: int, taken: Taken) -> list[objec
         and isinstance(first, list)
         and isinstance(varying, list)
         and isinstance(alike, bytes)
-        and len(longest) == len(first) <= _MOST_FRAMES
+        and 1 <= len(longest) == len(first) <= _MOST_FRAMES
         and all(is_int(size, 0, _LONGEST_FRAME) for size in longest)
         and all(is_int(size, -1, _LONGEST_FRAME) for size in first)
         and len(alike) == sum(longest)
@@ -316,7 +325,7 @@ def _framed(name: str, parts: list[Any], count: int, taken: Taken) -> list[objec
         raise _too_large(name)
     table = np.tile(row, (count, 1))
     for place, at in enumerate(varying, start):
-        table[:, at] = taken.integers(name, place, 0)
+        table[:, at] = np.array(taken.integers(name, place, 0), np.int64)
     sizes, content = np.hsplit(table, [len(first)])
     there = sizes >= 0
     if (sizes < -1).any() or (sizes > longest).any():

@@ -64,7 +64,7 @@ def unwrap(what: str, message: bytes) -> object:
     if not isinstance(outer, dict) or 0 not in outer:
         raise _error(what, "envelope", "is no map of version, protection, content")
     version = outer[0]
-    if version not in _KEYS or type(version) is not int:
+    if type(version) is not int or version not in _KEYS:
         problem = f"is {version!r:.20}, and {VERSION} is the newest known here"
         raise _error(what, "version", problem, Fault.UNSUPPORTED_VERSION)
     if outer.keys() != _KEYS[version]:

@@ -16,15 +16,15 @@ it for those who write a decoder.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from fastcrc import crc8, crc16
 from numpy.typing import NDArray
 
 from protocols.errors import DecodeError, Fault
-from protocols.kernel import Kernel
 from protocols.uplink import grids, packing, plain, profiles, rangecoder
+from protocols.uplink.coding import Coding
 from protocols.uplink.grids import ABSENT, Gridded
 from protocols.uplink.heading import (
     CAP,
@@ -39,25 +39,19 @@ from protocols.uplink.heading import (
     ROWS,
     SCALES,
     START,
-    heading,
 )
-from protocols.uplink.profiles import ANY, ANY_CLOCK, CLOCKS, I4, PROFILES, prior
+from protocols.uplink.profiles import ANY, ANY_CLOCK, PROFILES
 from protocols.uplink.rangecoder import (
-    CONTEXT,
-    COST,
     FAULT,
     LEARN,
     MEASURE,
-    MODE,
     READ,
     WRITE,
 )
-from protocols.uplink.times import FARTHEST, times
-from protocols.uplink.values import LARGEST, ROOM, values
+from protocols.uplink.times import FARTHEST
+from protocols.uplink.values import LARGEST
 
 I8 = NDArray[np.int64]
-P = ParamSpec("P")
-T = TypeVar("T", np.int32, np.int64, np.uint8)
 
 MAX_ROWS = 10_000
 MAX_COLUMNS = MOST_COLUMNS
@@ -94,7 +88,7 @@ class Series(NamedTuple):
     """What one device said, row by row: a time and at least one value.
 
     Attributes:
-        time: When, in whatever unit; 1 to `MAX_ROWS` rows, none absent.
+        time: When, in whatever unit; 1 to `MAX_ROWS`.
         values: What, 1 to `MAX_COLUMNS` columns of as many rows.
     """
 
@@ -154,7 +148,7 @@ def size(numbers: I8) -> float:
     Args:
         numbers: Shape (n,), each at most 2^39 from 0.
     """
-    trial = _Coding(LEARN)
+    trial = Coding(LEARN)
     trial.values(numbers, np.zeros_like(numbers), [], ANY)
     return trial.cost / (8 * 65536)
 
@@ -212,7 +206,7 @@ def _encode_ranged(columns: list[Gridded], measured: int) -> bytes | None:
         fields[at + GRID], fields[at + CAP] = column.grid, column.cap
         fields[at + LOOSE] = int(column.exceptions is not None)
         fields[at + PROFILE] = profile
-    coding = _Coding(WRITE, 64 + rows * 16 * len(columns))
+    coding = Coding(WRITE, 64 + rows * 16 * len(columns))
     coding.heading(fields)
     gaps = blank = np.zeros(rows, np.int64)
     if clock:
@@ -228,7 +222,7 @@ def _encode_ranged(columns: list[Gridded], measured: int) -> bytes | None:
 
 
 def _decode_ranged(body: bytes) -> list[Gridded]:
-    coding = _Coding(READ, body)
+    coding = Coding(READ, body)
     fields = coding.heading([0] * FIELDS)
     coding.check()
     rows, clock, period = fields[ROWS], fields[CLOCK], fields[PERIOD]
@@ -282,7 +276,7 @@ def _clock(steps: I8) -> tuple[int, int, I8, I8]:
             return 0, period, steps, none
         near = abs(taken - period) <= period >> 3
         if often[near].sum() * 2 >= len(steps) - 1:
-            trial, trials = _Coding(MEASURE), {}
+            trial, trials = Coding(MEASURE), {}
             for clock in (1,) if often.max() * 8 >= len(steps) * 7 else (2, 1):
                 before = trial.cost
                 gaps = trial.times(steps[:_TRIED], clock, period)[1]
@@ -305,7 +299,7 @@ def _profile(column: Gridded, gaps: I8, tried: tuple[str, ...]) -> int:
     """Return the profile by which the first rows of a column are shortest."""
     numbers = column.numbers[:_TRIED]
     names = [n for n in tried if n.endswith("mmol") is (column.grid == -1)]
-    trial = _Coding(MEASURE)
+    trial = Coding(MEASURE)
     costs: dict[int, int] = {}
     for profile in map(PROFILES.index, [*(names or tried), PROFILES[ANY]]):
         if profile == ANY and costs and min(costs.values()) < len(numbers) * _FAIR:
@@ -325,97 +319,3 @@ def _check_of(body: bytes, *, short: bool) -> bytes:
 
 def _error(field: str, problem: str, message: bytes) -> DecodeError:
     return DecodeError("series", field, problem, message[:32], 0, Fault.BAD_FRAME)
-
-
-class _Coding:
-    """One pass of the kernels over a series, in whichever form they are now."""
-
-    def __init__(self, mode: int, code: bytes | int = 0) -> None:
-        """Start.
-
-        Args:
-            mode: `MEASURE`, `WRITE` or `READ`.
-            code: What to read, or how many bytes there is room for.
-        """
-        self._compiled = all(each.is_compiled for each in (heading, times, values))
-        given = bytes(code) if isinstance(code, int) else code
-        self.code = self._copy(np.frombuffer(given or b"\0", np.uint8))
-        self.coder = self._copy(np.array(rangecoder.state(mode, given), np.int64))
-        self._tables = profiles.tables() if self._compiled else profiles.table_list()
-        self._context = self._zeros(CONTEXT)
-
-    @property
-    def cost(self) -> int:
-        """What was measured so far, in 1/65536 bits."""
-        return int(self.coder[COST])
-
-    def heading(self, fields: list[int]) -> list[int]:
-        """Code the heading, and return it."""
-        found = self._copy(np.array(fields, np.int64))
-        self._run(heading, found, self.coder, self.code, self._tables)
-        return [int(field) for field in found[: SCALES + 4 * (found[COLUMNS] + 1)]]
-
-    def times(self, column: I8, clock: int, period: int) -> tuple[I8, I8]:
-        """Code times, and return them and the gaps before them."""
-        found, gaps = self._copy(column), self._zeros(len(column))
-        self._run(
-            times,
-            found,
-            gaps,
-            0 if clock == ANY_CLOCK else period,
-            self.coder,
-            self.code,
-            self._learning(prior(CLOCKS[clock]).model),
-            self._tables,
-            self._context,
-        )
-        return np.array(found, np.int64), np.array(gaps, np.int64)
-
-    def values(
-        self, column: I8, gaps: I8, left: Sequence[I8], profile: int
-    ) -> tuple[I8, I8]:
-        """Code numbers, and return them and what their predictions left."""
-        start = prior(PROFILES[profile])
-        found, rest = self._copy(column), self._zeros(len(column))
-        side, side_2, *_ = (*left, np.zeros_like(column), np.zeros_like(column))
-        self._run(
-            values,
-            found,
-            self._copy(gaps),
-            self._copy(side),
-            self._copy(side_2),
-            rest,
-            self._copy(start.parameters),
-            self.coder,
-            self.code,
-            self._learning(start.model),
-            self._tables,
-            self._context,
-            self._zeros(ROOM),
-        )
-        return np.array(found, np.int64), np.array(rest, np.int64)
-
-    def check(self) -> None:
-        """Raise ValueError where the kernels met what no encoder writes."""
-        if self.coder[FAULT]:
-            raise ValueError("a number is out of range")
-
-    def finished(self) -> bytes | None:
-        """Return what was written; None where it is too long."""
-        size = rangecoder.finish(self.coder, self.code)
-        return None if size < 0 else bytes(self.code[:size])
-
-    def _learning(self, model: I4) -> I4 | list[int]:
-        # What is only measured learns nothing, so it needs no copy.
-        only = self._compiled and self.coder[MODE] == MEASURE
-        return model if only else self._copy(model)
-
-    def _copy(self, numbers: NDArray[T]) -> NDArray[T] | list[int]:
-        """Return numbers as the kernels take them now: compiled ones want arrays."""
-        return numbers.copy() if self._compiled else numbers.tolist()
-
-    def _zeros(self, size: int) -> I8 | list[int]:
-        return self._copy(np.zeros(size, np.int64))
-
-    def _run(self, kernel: Kernel[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        (kernel if self._compiled else kernel.plain)(*args, **kwargs)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import files
@@ -28,7 +28,7 @@ from edge_agent.outbox import (
     Unbatched,
 )
 from protocols.errors import DecodeError
-from protocols.observation import Reading, TimeMethod
+from protocols.observation import Observation, Reading, TimeMethod
 from protocols.uplink import batch, envelope
 from protocols.uplink.batch import Batch
 from protocols.uplink.receipt import Entry, Result
@@ -347,11 +347,8 @@ def test_two_that_make_batches_never_put_a_reading_into_both(outbox: Outbox) -> 
     made: list[Message] = []
 
     def make() -> None:
-        while True:
-            with suppress(OutboxError):
-                if (message := outbox.make_batch("s", 1, 5)) is None:
-                    return
-                made.append(message)
+        while (message := outbox.make_batch("s", 1, 5)) is not None:
+            made.append(message)
 
     threads = [threading.Thread(target=make) for _ in range(3)]
     for thread in threads:
@@ -362,6 +359,61 @@ def test_two_that_make_batches_never_put_a_reading_into_both(outbox: Outbox) -> 
     assert sorted(n for one in made for n in _sequences(one) if n is not None) == [
         *range(200)
     ]
+
+
+def test_a_batch_that_was_overtaken_and_forgotten_is_made_anew(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the forgotten one's counter it would go out with what is stored already."""
+    outbox.capture(PEER, [reading(1), reading(2)])
+    fit = records.fit
+
+    def overtaken(
+        station: str, counter: int, made_ms: int, readings: Sequence[Reading]
+    ) -> tuple[int, bytes]:
+        monkeypatch.undo()
+        sooner = outbox.make_batch("s", 1, 1)
+        assert sooner is not None
+        stored = Entry(0, envelope.digest(sooner.message), Result.STORED)
+        outbox.forget([stored])
+        return fit(station, counter, made_ms, readings)
+
+    monkeypatch.setattr(records, "fit", overtaken)
+    made = outbox.make_batch("s", 2)
+
+    assert made is not None
+    assert (made.counter, _sequences(made)) == (2, [2])
+
+
+def test_it_is_closed_behind_what_is_being_written(path: Path) -> None:
+    """A stop in the middle of a capture would end in a traceback."""
+    outbox = Outbox(path)
+    entered, go_on = threading.Event(), threading.Event()
+    ended: list[int] = []
+
+    def is_urgent(_: Observation) -> bool:
+        entered.set()
+        return go_on.wait(10)
+
+    writing = threading.Thread(
+        target=lambda: ended.append(
+            outbox.capture(PEER, [reading(1)], urgent=is_urgent)
+        )
+    )
+    writing.start()
+    assert entered.wait(10)
+    closing = threading.Thread(target=outbox.close)
+    closing.start()
+    closing.join(0.1)
+    assert closing.is_alive()
+    go_on.set()
+    writing.join(10)
+    closing.join(10)
+
+    assert ended == [1]
+    assert stored(path) == [reading(1)]
+    with pytest.raises(OutboxError, match="closed"):
+        outbox.counts()
 
 
 def test_room_that_was_given_back_is_used_again(outbox: Outbox, path: Path) -> None:

@@ -5,9 +5,11 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from time import time
+from typing import BinaryIO
 
 import paho.mqtt.client as mqtt
 import pytest
@@ -235,6 +237,124 @@ def test_a_line_that_always_breaks_does_not_fill_the_memory(
 
         _run(tmp_path, port, outbox, Chosen(batch_readings=2), story)
         breaking.join(10)
+
+
+def test_what_a_broker_drops_and_never_takes_is_sent_again(
+    tmp_path: Path, outbox: Outbox
+) -> None:
+    """Some drop what exceeds a quota, and keep the line alive: it would wait for ever.
+
+    And only on a new line: a copy more on this one would stay in the memory.
+    """
+    outbox.capture(PEER, [reading(1)])
+    with _dropping(lambda batches: batches == 1) as (port, met):
+
+        async def story(uplink: Uplink, captured: asyncio.Event) -> None:
+            uplink._policy = replace(uplink._policy, resend_s=0.1)
+            await _until(lambda: "batch" in met)
+            captured.set()  # it would look again in half a minute
+            await _until(lambda: met.count("batch") > 1)
+            assert met[:5] == ["connect", "status", "batch", "connect", "batch"]
+            await _until(lambda: not uplink._client._out_messages)
+
+        _run(tmp_path, port, outbox, Chosen(), story)
+
+
+def test_a_line_that_takes_a_while_is_given_it(tmp_path: Path, outbox: Outbox) -> None:
+    """A slow line that is broken each time would never bring a batch to its end."""
+    outbox.capture(PEER, [reading(1)])
+    with _dropping(lambda _: True) as (port, met):
+
+        async def story(uplink: Uplink, captured: asyncio.Event) -> None:
+            uplink._policy = replace(uplink._policy, resend_s=0.2)
+            await _until(lambda: "batch" in met)
+            for _ in range(10):
+                await asyncio.sleep(0.1)
+                captured.set()
+            assert met == ["connect", "status", "batch"]
+
+        _run(tmp_path, port, outbox, Chosen(), story)
+
+
+def test_it_ends_though_the_outbox_fails_and_the_broker_takes_nothing(
+    tmp_path: Path, outbox: Outbox
+) -> None:
+    """Its client stays for what it still has to send: the station would not stop."""
+    outbox.capture(PEER, [reading(1)])
+    with _dropping(lambda _: True) as (port, met):
+
+        async def story(_uplink: Uplink, _captured: asyncio.Event) -> None:
+            await _until(lambda: "batch" in met)
+            outbox._db.execute("ALTER TABLE journal RENAME TO gone")
+
+        began = time()
+        _run(tmp_path, port, outbox, Chosen(), story)
+        assert time() - began < 5
+
+
+@contextmanager
+def _dropping(drops: Callable[[int], bool]) -> Iterator[tuple[int, list[str]]]:
+    """Give the port of a broker, and what it meets.
+
+    It never takes a batch when ``drops`` says so of how many came.
+    """
+    met: list[str] = []
+    lines: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    line, _ = server.accept()
+                except OSError:
+                    return
+                lines.append(line)
+                with line, line.makefile("rb") as said:
+                    while head := said.read(1):
+                        answer = _answer(head[0] >> 4, _body(said), met, drops)
+                        line.sendall(answer)
+
+        serving = threading.Thread(target=serve)
+        serving.start()
+        try:
+            yield server.getsockname()[1], met
+        finally:
+            for one in (server, *lines):
+                with suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+            serving.join(10)
+
+
+def _body(said: BinaryIO) -> bytes:
+    size = shift = 0
+    while True:
+        part = said.read(1)[0]
+        size |= (part & 0x7F) << shift
+        if part < 0x80:
+            return said.read(size)
+        shift += 7
+
+
+def _answer(
+    kind: int, body: bytes, met: list[str], drops: Callable[[int], bool]
+) -> bytes:
+    """Return a broker's answer: to CONNECT, SUBSCRIBE, PINGREQ and PUBLISH."""
+    match kind:
+        case 1:
+            met.append("connect")
+            return b"\x20\x02\x00\x00"
+        case 8:
+            return b"\x90\x03" + body[:2] + b"\x01"
+        case 12:
+            return b"\xd0\x00"
+        case 3:
+            end = 2 + int.from_bytes(body[:2], "big")
+            name = body[2:end].decode().rsplit("/", 1)[1]
+            met.append(name)
+            if name == "batch" and drops(met.count("batch")):
+                return b""
+            return b"\x40\x02" + body[end : end + 2]
+    return b""
 
 
 def _now(number: int, by_ms: int = 0) -> Reading:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent import recordings
+from edge_agent import series_file
 from edge_agent.kernels.oscillometry import (
     NEAR_ODD,
     ODD_HEIGHT,
@@ -103,9 +103,9 @@ def test_a_movement_is_flagged_and_not_taken_for_a_pulse(seed: int) -> None:
 
 def test_a_real_deflation_says_what_others_read_in_it() -> None:
     """A simulated artery has the envelope that we think arteries have."""
-    (recording,) = recordings.read(_RECORDED).values()
+    (series,) = series_file.read(_RECORDED).devices.values()
     cuff = Oscillometer(100, step=0.1)
-    cuff.push(recording.values)
+    cuff.push(series_file.floats(series.values[0]))
 
     found = cuff.estimate()
 

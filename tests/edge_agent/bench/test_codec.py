@@ -13,7 +13,8 @@ import pytest
 from click import unstyle
 from click.testing import CliRunner, Result
 
-from edge_agent.bench import codec_run, codecs, series_file
+from edge_agent import series_file
+from edge_agent.bench import codec_run, codecs
 from edge_agent.bench.codec import Figures, folds, measure
 from edge_agent.bench.rivals.codec import Codec
 from edge_agent.bench.rivals.decimals import column

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from random import Random
 
+import brotli
 import cbor2
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from edge_agent.bench import codecs
 from edge_agent.bench.rivals import cbor, scale, senml
 from edge_agent.bench.rivals.codec import CannotHold
 from edge_agent.bench.rivals.decimals import Number, column, numbers
+from edge_agent.bench.rivals.deltas import packed
 from protocols.uplink.series import Column, Series
 
 _LEAST, _MOST = -(1 << 63), (1 << 63) - 1
@@ -62,6 +64,19 @@ def test_gives_back_what_it_was_given(name: str, columns: list[list[Number]]) ->
     series = _series(times, *columns[1:])
     codec = codecs.load(name)([])
     assert _listed(codec.decode(codec.encode(series))) == _listed(series)
+
+
+@pytest.mark.parametrize("count", [2, 16, 256, 10_000])
+def test_brotli_has_the_smaller_of_its_headings(count: int) -> None:
+    """A byte of heading is half a bit a reading at 16: a rival must not pay it."""
+    random = Random(count)
+    times: list[Number] = [random.getrandbits(62) for _ in range(count)]
+    series = _series(times, [random.randrange(600) for _ in range(count)])
+    data = packed(series)
+    least = min(
+        len(brotli.compress(data, quality=11, lgwin=window)) for window in (16, 18, 22)
+    )
+    assert len(codecs.load("brotli")([]).encode(series)) == least
 
 
 _SECONDS = st.integers(0, 4_000_000_000)

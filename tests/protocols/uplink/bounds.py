@@ -12,10 +12,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from protocols.uplink import heading, packing, rangecoder, series, times, values
+from protocols.uplink import (
+    heading,
+    packing,
+    profiles,
+    rangecoder,
+    series,
+    times,
+    values,
+)
+from protocols.uplink.coding import Coding
 from tests.protocols.uplink.some_series import form
 
-SLOW_ROWS = 64
+SLOW_ROWS = 24
 """How many rows a series has at most where kernels are that slow."""
 
 _BITS = {np.dtype(np.int64): 63, np.dtype(np.int32): 31, np.dtype(np.uint8): 8}
@@ -54,7 +63,7 @@ class Bounded(list[int]):
     """A list of numbers of some width that knows no index from its end."""
 
     def __init__(self, numbers: Sequence[int], bits: int = 63) -> None:
-        super().__init__(map(Checked, numbers))
+        super().__init__(numbers)
         self._range = range(0 if bits == 8 else -(1 << bits), 1 << bits)
 
     @overload
@@ -62,13 +71,15 @@ class Bounded(list[int]):
     @overload
     def __getitem__(self, at: slice) -> list[int]: ...
     def __getitem__(self, at: SupportsIndex | slice) -> int | list[int]:
-        assert isinstance(at, slice) or 0 <= int(at) < len(self), f"{at} is outside"
-        return super().__getitem__(at)
+        if isinstance(at, slice):
+            return super().__getitem__(at)
+        assert 0 <= at.__index__() < len(self), f"{at} is outside"
+        return Checked(super().__getitem__(at))
 
     def __setitem__(self, at: Any, number: Any) -> None:  # noqa: ANN401 - or slices
         assert 0 <= at < len(self), f"{at} is outside"
-        assert number in self._range, f"{number} is too wide"
-        super().__setitem__(at, Checked(number))
+        assert int(number) in self._range, f"{number} is too wide"
+        super().__setitem__(at, int(number))
 
 
 class _Table(list[Bounded]):
@@ -97,8 +108,10 @@ def checked() -> Iterator[None]:
         return found
 
     with form("plain"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(series._Coding, "_copy", copied)
+        patch.setattr(Coding, "_copy", copied)
         patch.setattr(series, "MAX_ROWS", SLOW_ROWS)
+        tables = Bounded(profiles.table_list())
+        patch.setattr(profiles, "table_list", lambda: tables)
         for module in (heading, packing, rangecoder, times, values):
             patch.setattr(module, "int", Checked, raising=False)
         packing._pack.use(pack)

@@ -2,6 +2,8 @@
 
 import gzip
 import io
+import os
+from collections.abc import Callable
 from csv import writer
 from decimal import Decimal
 from pathlib import Path
@@ -11,9 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_agent.bench.series_file import read, slices
+from edge_agent.series_file import floats, read, slices
 from protocols.config import ConfigError
 from protocols.uplink.grids import ABSENT
+from protocols.uplink.series import Column
 
 _HEAD = "device,time,value\n"
 _MOST = (1 << 63) - 1
@@ -46,7 +49,7 @@ def _pair(number: Decimal | None) -> tuple[int, int]:
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(_ROWS, st.sampled_from(["\n", "\r\n"]), st.booleans(), st.booleans())
+@given(_ROWS, st.sampled_from(["\n", "\r\n", "\r"]), st.booleans(), st.booleans())
 def test_every_number_is_read_as_it_is_written(
     tmp_path: Path,
     rows: list[tuple[str, Decimal, Decimal | None]],
@@ -143,14 +146,17 @@ def test_thousands_of_devices_keep_their_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", r"line 0: the file begins with its header"),
+        ("", r"line 1: the file begins with its header"),
         ("a,1,2\n", r"line 1: the file begins with its header, .* not with 'a,1,2'"),
         ("device,time\na,1\n", r"line 1: the file begins with its header"),
         ("device,time,value,\na,1,2,\n", r"line 1: column 4 of the header has no name"),
-        (_HEAD, r"line 1: there is a header, and no reading after it"),
+        (_HEAD, r"line 1: there is a header, and no row after it"),
         (f"{_HEAD}a,1,2\na,1\n", r"line 3: 2 cells where the header has 3"),
         (f"{_HEAD}a,1,2,3\n", r"line 2: 4 cells where the header has 3"),
-        (f"{_HEAD}\n,1,2\n", r"line 3: the device is empty"),
+        (f"{_HEAD}\n,1,2\n", r"line 3: '' is no name of a device"),
+        (f"{_HEAD}\x1b[2J,1,2\n", r"line 2: '\\x1b\[2J' is no name of a device"),
+        ("device,time,\x1b[2J\n", r"line 1: column 3 of the header has no name"),
+        (f"device,time{',v' * 65}\n", r"line 1: 65 columns of values, .* most 64"),
         (f"{_HEAD}a,,2\n", r"line 2: the time is empty"),
         (f"{_HEAD}a,1,HIGH\n", r"line 2: value 'HIGH' is no decimal number; a value"),
         (f"{_HEAD}a,1,nan\n", r"line 2: value 'nan' is no decimal number"),
@@ -169,6 +175,7 @@ def test_thousands_of_devices_keep_their_rows(tmp_path: Path) -> None:
         (gzip.compress(_HEAD.encode() + b"\xff"), r"line 2: it is no UTF-8 text"),
         (gzip.compress(_HEAD.encode())[:-9], r"it is no whole gzip file \(Compressed"),
         (gzip.compress(_HEAD.encode())[:-8] + bytes(8), r"no whole gzip file \(CRC"),
+        (gzip.compress(_HEAD.encode()) + b"?", r"no whole gzip file \(Not a gzipped"),
         (gzip.compress(b"")[:10] + b"\xff" * 9, r"no whole gzip file \(Error -3"),
     ],
 )
@@ -180,6 +187,42 @@ def test_what_cannot_be_read_is_told_with_its_line(
     with pytest.raises(ConfigError, match=problem) as found:
         read(path)
     assert str(found.value).startswith(f"{path}: ")
+
+
+def test_each_row_keeps_its_line(tmp_path: Path) -> None:
+    """What is wrong with a row may be seen only beside the rows around it."""
+    found = read(_file(tmp_path, f'{_HEAD}a,1,2\n\nb,1,"2\n"\na,2,2\n'))
+    assert {name: lines.tolist() for name, lines in found.lines.items()} == {
+        "a": [2, 6],
+        "b": [5],
+    }
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_pipe_is_read_as_a_file_is(pack: Callable[[bytes], bytes]) -> None:
+    """``zcat all.gz | grep '^a,' | vitalwire bench codec /dev/stdin``."""
+    reads, writes = os.pipe()
+    with open(writes, "wb") as other:  # noqa: PTH123 - a pipe has no path
+        other.write(pack(f"{_HEAD}a,1,2\n".encode()))
+    try:
+        assert read(Path(f"/dev/fd/{reads}")).rows == 1
+    finally:
+        os.close(reads)
+
+
+@given(st.integers(-(10**15), 10**15), st.integers(-22, 22))
+def test_a_number_as_floating_point_is_the_nearest_one(
+    mantissa: int, exponent: int
+) -> None:
+    """A filter that is measured sees what Python sees in the same text."""
+    number = Decimal(mantissa).scaleb(exponent)
+    column = Column(np.array([mantissa]), np.array([exponent], np.int8))
+    assert floats(column).tolist() == [float(number)]
+
+
+def test_a_number_that_is_absent_is_not_a_number() -> None:
+    column = Column(np.array([0, 7]), np.array([ABSENT, 0], np.int8))
+    assert np.isnan(floats(column)).tolist() == [True, False]
 
 
 def test_slices_are_whole_and_leave_the_remainder_out(tmp_path: Path) -> None:
