@@ -419,11 +419,25 @@ class Outbox:
         return self._batches(1, most), self._batches(0, most)
 
     def message(self, counter: int) -> Message | None:
-        """Return a batch as it goes out; None if it is settled."""
+        """Return a batch as it goes out; None if it is settled.
+
+        None also if it is damaged: its readings go into another one then.
+        """
         row = self._one(
-            "SELECT counter, urgent, message FROM batch WHERE counter = ?", counter
+            "SELECT urgent, message, digest FROM batch WHERE counter = ?", counter
         )
-        return None if row is None else Message(row[0], bool(row[1]), row[2])
+        if row is None:
+            return None
+        urgent, message, digest = row
+        if envelope.digest(message) != digest:
+            # No receipt would ever name it.
+            with self._transaction():
+                self._db.execute(
+                    "UPDATE reading SET batch = NULL WHERE batch = ?", (counter,)
+                )
+                self._db.execute("DELETE FROM batch WHERE counter = ?", (counter,))
+            return None
+        return Message(counter, bool(urgent), message)
 
     def forget(self, entries: Iterable[Entry]) -> list[int]:
         """Act on a receipt's entries: forget what is stored, keep what was refused.

@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 
 _IDLE_S = 30.0  # nothing is known to come, but looking costs little
 _OUTBOX_S = 1.0
+_RECEIPTS = 256  # held at most while the outbox fails: each is given again
 _STATUS = 0  # no batch has this counter
 _PATIENCE = 10  # times that which a batch is sent again after: a line may be slow
 _PROTOCOLS = {
@@ -253,7 +254,8 @@ class Uplink:
             self._loop.call_soon_threadsafe(function, *args)
 
     def _received(self, payload: bytes) -> None:
-        self._receipts.append(payload)
+        if len(self._receipts) < _RECEIPTS:
+            self._receipts.append(payload)
         self._captured.set()
 
     def _taken(self, number: int) -> None:

@@ -7,14 +7,19 @@
     2 delta     integers: the first, then each one's difference to the one before
     3 listed    [items, column]: the different items, and each reading's by its place,
                 which is plain, constant, delta or shared
+    4 split     {name: column}: maps, null where one has no name: of each name a
+                column, null where a map has it not
+    5 digits    column: texts of integers, as these, which are as in 3
     16 shared   [place, base]: integers, each base more than in the group's series
-    17 frames   [longest, first, bytes, varying, place]: frames (see `_frames`)
+    17 frames   [longest, first, bytes, varying, place]: frames of bytes (`frames`)
 
 A group's series is one message of `series`: its times have the place 0, its values the
 places from 1. Codec numbers from 18 on are not known yet; an unknown one is refused.
 """
 
+import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -23,15 +28,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.errors import DecodeError, Fault
-from protocols.uplink import series
+from protocols.uplink import frames, series
 from protocols.uplink.grids import ABSENT
 from protocols.uplink.series import Column, Series
 
 I8 = NDArray[np.int64]
 
-_PLAIN, _CONSTANT, _DELTA, _LISTED, _SHARED, _FRAMES = 0, 1, 2, 3, 16, 17
+_PLAIN, _CONSTANT, _DELTA, _LISTED, _SPLIT, _DIGITS = range(6)
+_SHARED, _FRAMES = 16, 17
 _MOST_BYTES = 1 << 20  # of one column, unfolded
-_MOST_FRAMES, _LONGEST_FRAME = 8, 4096
+_MOST_NAMES = 32
+_FOLDED = (_SPLIT, _FRAMES)
+_DIGITS_OF = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _SHARED_SIZE = 8  # bytes of where a shared column is
 _SHARED_SPAN = 1 << 38  # how far from its base a shared integer may be
 _POWERS = range(-31, 32)  # of ten, of shared decimals
@@ -128,7 +136,7 @@ class Taken:
         """
         if not isinstance(message, bytes):
             raise _error("series", "is no byte string")
-        found = series.decode(message)
+        found = series.decode(message, rows=count)
         if len(found.time.mantissa) != count:
             raise _error("series", f"has not {count} rows")
         self._columns = (found.time, *found.values)
@@ -180,11 +188,10 @@ def encode(items: Sequence[Item], shared: Shared | None = None) -> Encoded:
     numbers = [item for item in items if type(item) is int]
     if len(numbers) == len(items):
         return _numbers(numbers, shared)
-    frames = None
-    if shared is not None and all(map(_is_frames, items)):
-        frames = _frames(items, shared)
     plain: Encoded = [_PLAIN, list(items)]
-    return frames or min([plain, *_listed(items, shared)], key=_size)
+    if shared is not None and (found := _unfolded(items, shared)) is not None:
+        return found
+    return min([plain, *_listed(items, shared)], key=_size)
 
 
 def decode(
@@ -214,15 +221,13 @@ def decode(
             items = _summed(name, _all(name, data, count))
         case 3:
             items = _chosen(name, data, count, check, taken)
-        case 16:
-            place, base = _parts(name, data, 2)
-            items = _series(name, taken).integers(name, place, base)
-        case 17:
-            parts = _parts(name, data, 5)
-            items = _framed(name, parts, count, _series(name, taken))
+        case 4:
+            items = _joined(name, data, count, taken)
+        case 5:
+            _check_places(name, data)
+            items = list(map(str, decode(name, data, count, is_int, taken)))
         case _:
-            problem = f"has the codec {codec!r:.20}, unknown here"
-            raise _error(name, problem, Fault.UNSUPPORTED_VERSION)
+            items = _from_series(name, codec, data, count, taken)
     for at, item in enumerate(items[:1] if codec == _CONSTANT else items):
         if not check(item):
             raise _error(name, f"has {item!r:.40} as item {at}", Fault.BAD_FIELD)
@@ -254,6 +259,25 @@ def _numbers(numbers: Sequence[int], shared: Shared | None) -> Encoded:
     return there or shortest
 
 
+def _unfolded(items: Sequence[Any], shared: Shared) -> Encoded | None:
+    """Return frames, maps or digits in what is shared; None where they are none."""
+    if all(map(frames.are, items)):
+        split = frames.split(items)
+        if split is None or (place := shared.rows(split.columns)) is None:
+            return None
+        return [_FRAMES, [*split.head, place]]
+    if all(isinstance(item, str) and _DIGITS_OF.fullmatch(item) for item in items):
+        return [_DIGITS, _numbers([int(item) for item in items], shared)]
+    maps = [item or {} for item in items if item is None or isinstance(item, dict)]
+    names = sorted({name for item in maps for name in item})
+    if len(maps) < len(items) or _listed(items, None) or len(names) > _MOST_NAMES:
+        return None
+    return [
+        _SPLIT,
+        {name: encode([item.get(name) for item in maps], shared) for name in names},
+    ]
+
+
 def _listed(items: Sequence[Item], shared: Shared | None) -> list[Encoded]:
     """Return items as a list of the different ones; none where that is no gain."""
     listed: list[Item] = []
@@ -269,82 +293,55 @@ def _listed(items: Sequence[Item], shared: Shared | None) -> list[Encoded]:
     return [[_LISTED, [listed, encode(places, shared)]]]
 
 
-def _frames(items: Sequence[Any], shared: Shared) -> Encoded | None:
-    """Return frames as what differs between readings; None where that is too much.
-
-    Each reading is a row of numbers: how long each of its frames is (-1 for one that
-    it has not), then their bytes, each frame filled up to the longest of its place
-    with what stood there before. Only the numbers that differ from row to row travel,
-    in the series; the others once, as the first row.
-    """
-    places = max(map(len, items))
-    longest = [
-        max(len(frames[at]) if at < len(frames) else 0 for frames in items)
-        for at in range(places)
-    ]
-    width = places + sum(longest)
-    if len(items) * width > _MOST_BYTES:
-        return None
-    table = np.zeros((len(items), width), np.int64)
-    for row, frames in enumerate(items):
-        table[row] = table[max(row - 1, 0)]
-        table[row, :places] = -1
-        start = places
-        for at, frame in enumerate(frames):
-            table[row, at] = len(frame)
-            table[row, start : start + len(frame)] = [*frame]
-            start += longest[at]
-    varying = [int(at) for at in np.flatnonzero((table != table[0]).any(axis=0))]
-    first = [int(size) for size in table[0, :places]]
-    alike = bytes(table[0, places:].astype(np.uint8))
-    place = shared.rows([table[:, at] for at in varying])
-    if place is None:
-        return None
-    return [_FRAMES, [longest, first, alike, varying, place]]
+def _from_series(
+    name: str, codec: object, data: object, count: int, taken: Taken | None
+) -> list[object]:
+    if type(codec) is not int or codec not in (_SHARED, _FRAMES):
+        problem = f"has the codec {codec!r:.20}, unknown here"
+        raise _error(name, problem, Fault.UNSUPPORTED_VERSION)
+    if taken is None:
+        raise _error(name, "is in a series, and the group has none")
+    if codec == _FRAMES:
+        return _framed(name, _parts(name, data, 5), count, taken)
+    place, base = _parts(name, data, 2)
+    return taken.integers(name, place, base)
 
 
 def _framed(name: str, parts: list[Any], count: int, taken: Taken) -> list[object]:
-    longest, first, alike, varying, start = parts
-    if not (
-        isinstance(longest, list)
-        and isinstance(first, list)
-        and isinstance(varying, list)
-        and isinstance(alike, bytes)
-        and 1 <= len(longest) == len(first) <= _MOST_FRAMES
-        and all(is_int(size, 0, _LONGEST_FRAME) for size in longest)
-        and all(is_int(size, -1, _LONGEST_FRAME) for size in first)
-        and len(alike) == sum(longest)
-        and 1 <= len(varying) <= series.MAX_COLUMNS
-        and all(is_int(at, 0, len(first) + len(alike) - 1) for at in varying)
-        and varying == sorted({*varying})
-        and is_int(start, 1, series.MAX_COLUMNS)
-    ):
+    *head, start = parts
+    if not is_int(start, 1, series.MAX_COLUMNS):
         raise _error(name, "has frames that do not fit each other")
-    row = np.array([*first, *alike], np.int64)
-    if len(row) * count > _MOST_BYTES:
-        raise _too_large(name)
-    table = np.tile(row, (count, 1))
-    for place, at in enumerate(varying, start):
-        table[:, at] = np.array(taken.integers(name, place, 0), np.int64)
-    sizes, content = np.hsplit(table, [len(first)])
-    there = sizes >= 0
-    if (sizes < -1).any() or (sizes > longest).any():
-        raise _error(name, "has a frame of a size out of range")
-    if (there[:, 1:] > there[:, :-1]).any():
-        raise _error(name, "has a frame behind one that is not there")
-    if ((content < 0) | (content > 0xFF)).any():
-        raise _error(name, "has a byte out of range")
-    starts = [0, *accumulate(longest)]
-    return [
-        [
-            row_content[start : start + size]
-            for start, size in zip(starts, row_sizes, strict=False)
-            if size >= 0
+    try:
+        varying = frames.check(head)
+        if frames.size(head) * count > _MOST_BYTES:
+            raise _too_large(name)
+        columns = [
+            np.array(taken.integers(name, start + at, 0), np.int64)
+            for at in range(varying)
         ]
-        for row_sizes, row_content in zip(
-            sizes.tolist(), map(bytes, content.astype(np.uint8)), strict=True
-        )
-    ]
+        return list(frames.join(head, columns))
+    except ValueError as error:
+        raise _error(name, str(error)) from error
+
+
+def _joined(name: str, data: object, count: int, taken: Taken | None) -> list[object]:
+    if not isinstance(data, dict) or not 1 <= len(data) <= _MOST_NAMES:
+        raise _error(name, "is no map of names")
+    found: list[dict[str, object]] = [{} for _ in range(count)]
+    for part, column in data.items():
+        if not isinstance(part, str) or _parts(name, column, 2)[0] in _FOLDED:
+            raise _error(name, "has a name or a column that no map has")
+        for item, text in zip(
+            found, decode(name, column, count, _is_text, taken), strict=True
+        ):
+            if text is not None:
+                item[part] = text
+    return [item or None for item in found]
+
+
+def _check_places(name: str, column: object) -> None:
+    if _parts(name, column, 2)[0] in (_LISTED, *_FOLDED, _DIGITS):
+        raise _error(name, "lists places, or has frames of them")
 
 
 def _chosen(
@@ -355,9 +352,8 @@ def _chosen(
         raise _error(name, "lists no items, or more than there are readings")
     if not all(map(check, items)):
         raise _error(name, "lists an item that may not stand there", Fault.BAD_FIELD)
-    if _parts(name, column, 2)[0] in (_LISTED, _FRAMES):
-        raise _error(name, "lists places, or has frames of them")
-    in_list = _between(0, len(items) - 1)
+    _check_places(name, column)
+    in_list = partial(is_int, low=0, high=len(items) - 1)
     places: list[Any] = decode(name, column, count, in_list, taken)
     return _repeated(name, items, places)
 
@@ -381,12 +377,6 @@ def _parts(name: str, data: object, count: int) -> list[Any]:
     return data
 
 
-def _series(name: str, taken: Taken | None) -> Taken:
-    if taken is None:
-        raise _error(name, "is in a series, and the group has none")
-    return taken
-
-
 def _summed(name: str, data: list[object]) -> list[object]:
     numbers = [item for item in data if type(item) is int]
     if len(numbers) != len(data):
@@ -394,16 +384,8 @@ def _summed(name: str, data: list[object]) -> list[object]:
     return list(accumulate(numbers))
 
 
-def _is_frames(item: object) -> bool:
-    return (
-        isinstance(item, list)
-        and len(item) <= _MOST_FRAMES
-        and all(isinstance(frame, bytes) for frame in item)
-    )
-
-
-def _between(low: int, high: int) -> Check:
-    return lambda item: is_int(item, low, high)
+def _is_text(item: object) -> bool:
+    return item is None or isinstance(item, str)
 
 
 def _size(item: object) -> int:

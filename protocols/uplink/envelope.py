@@ -21,7 +21,7 @@ from protocols.errors import DecodeError, Fault
 VERSION = 2
 MAX_MESSAGE = 65_536
 _KEYS = {1: {0, 1, 2}, 2: {0, 1, 2, 3}}  # by version
-_MAX_DEPTH = 9
+_MAX_DEPTH = 12
 _INTEGERS = range(-(1 << 63), 1 << 64)  # what CBOR carries without a tag
 
 

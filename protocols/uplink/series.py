@@ -88,7 +88,7 @@ class Series(NamedTuple):
     """What one device said, row by row: a time and at least one value.
 
     Attributes:
-        time: When, in whatever unit; 1 to `MAX_ROWS`.
+        time: When, in whatever unit; 1 to `MAX_ROWS` rows.
         values: What, 1 to `MAX_COLUMNS` columns of as many rows.
     """
 
@@ -120,8 +120,12 @@ def encode(series: Series, *, fast: bool = False, measured: int = MAX_COLUMNS) -
     return body + _check_of(body, short=len(body) < _SHORT)
 
 
-def decode(message: bytes) -> Series:
+def decode(message: bytes, *, rows: int = MAX_ROWS) -> Series:
     """Return the series of a message.
+
+    Args:
+        message: As `encode` made it.
+        rows: How many it may have at most.
 
     Raises:
         DecodeError: It is damaged, too long, or made with models unknown here.
@@ -133,11 +137,11 @@ def decode(message: bytes) -> Series:
     try:
         match body[:1]:
             case b"\xff":
-                return _of(plain.decode(body, MAX_ROWS, MAX_COLUMNS))
+                return _of(plain.decode(body, rows, MAX_COLUMNS))
             case b"\xfe":
-                return _series(packing.unpack(body, MAX_ROWS, MAX_COLUMNS))
+                return _series(packing.unpack(body, rows, MAX_COLUMNS))
             case _:  # the kernels refuse what is of a later version
-                return _series(_decode_ranged(body))
+                return _series(_decode_ranged(body, rows))
     except ValueError as error:
         raise _error("body", f"is no series: {error}", message) from error
 
@@ -221,12 +225,12 @@ def _encode_ranged(columns: list[Gridded], measured: int) -> bytes | None:
     return None if coding.coder[FAULT] else coding.finished()
 
 
-def _decode_ranged(body: bytes) -> list[Gridded]:
+def _decode_ranged(body: bytes, most: int) -> list[Gridded]:
     coding = Coding(READ, body)
     fields = coding.heading([0] * FIELDS)
     coding.check()
     rows, clock, period = fields[ROWS], fields[CLOCK], fields[PERIOD]
-    if not 1 <= rows <= MAX_ROWS:
+    if not 1 <= rows <= most:
         raise ValueError(f"it has {rows} rows")
     if rows > 1 and not 1 <= period <= (
         _LONGEST_UNIT if clock == ANY_CLOCK else _LONGEST_PERIOD

@@ -299,6 +299,25 @@ def test_a_record_that_can_no_more_be_read_stops_no_other(outbox: Outbox) -> Non
     assert row == (b"\x00\xff",)
 
 
+@pytest.mark.parametrize("column", ["message", "digest"])
+def test_a_batch_that_can_no_more_be_read_is_made_anew(
+    outbox: Outbox, column: str
+) -> None:
+    """It would be sent for ever, for no receipt names what the outbox knows it by."""
+    outbox.capture(PEER, [reading(n) for n in range(3)], urgent=lambda _: True)
+    outbox.make_batch("s", 1)
+    damage = f"UPDATE batch SET {column} = CAST(x'00ff' || substr({column}, 3) AS BLOB)"
+    outbox._db.execute(damage)
+
+    assert outbox.message(1) is None
+
+    assert outbox.batches(8) == ([], [])
+    made = outbox.make_batch("s", 2)
+    assert made is not None
+    assert (made.counter, made.urgent, _sequences(made)) == (2, True, [2, 1, 0])
+    assert outbox.message(2) == made
+
+
 def test_a_record_of_a_newer_vitalwire_is_left_as_it_is(outbox: Outbox) -> None:
     """After a step back to an older one all of them would be kept apart for ever."""
     outbox.capture(PEER, [reading(1), reading(2)])

@@ -205,6 +205,25 @@ def test_an_outbox_that_fails_while_it_connects_ends_nothing(
     _run(tmp_path, port, outbox, Chosen(), story)
 
 
+def test_receipts_do_not_fill_the_memory_while_the_outbox_fails(
+    tmp_path: Path, port: int, outbox: Outbox, gateway: _Gateway
+) -> None:
+    """A disk may be full for days; and each receipt is given again with its batch."""
+    outbox.capture(PEER, [reading(1)])
+
+    async def story(uplink: Uplink, _: asyncio.Event) -> None:
+        await _until(lambda: bool(gateway.batches()))
+        outbox._db.execute("ALTER TABLE batch RENAME TO gone")
+        for _receipt in range(300):
+            gateway.store()
+        await _until(lambda: len(uplink._receipts) == 256)
+        outbox._db.execute("ALTER TABLE gone RENAME TO batch")
+        await _until(lambda: not outbox.counts().waiting)
+        await _until(lambda: not uplink._receipts)
+
+    _run(tmp_path, port, outbox, Chosen(), story)
+
+
 def test_a_line_that_always_breaks_does_not_fill_the_memory(
     tmp_path: Path, outbox: Outbox
 ) -> None:

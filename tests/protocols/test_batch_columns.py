@@ -341,6 +341,17 @@ def _with(at: int, part: object) -> list[object]:
         (17, [17, [[], [], b"", [], 1]], "'raw' has frames that do not fit"),
         (17, [17, [[0] * 9, [0] * 9, b"", [0], 2]], "'raw' has frames that do not fit"),
         (5, [18, []], "'generation' has the codec 18, unknown here"),
+        (12, [4, {}], "'context' is no map of names"),
+        (12, [4, [1]], "'context' is no map of names"),
+        (12, [4, {"a": [1, 7]}], "'context' has 7 as item 0"),
+        (12, [4, {1: [1, "b"]}], "'context' has a name or a column that no map"),
+        (12, [4, {"a": [4, {"b": [1, "c"]}]}], "'context' has a name or a column"),
+        (12, [4, {"a": [17, [[], [], b"", [], 1]]}], "has a name or a column"),
+        (12, [4, {"a": [1]}], "'context' has not 2 parts"),
+        (12, [5, [1, 7]], "'context' has '7' as item 0"),
+        (15, [5, [1, "7"]], "'person' has '7' as item 0"),
+        (15, [5, [5, [1, 7]]], "'person' lists places, or has frames"),
+        (15, [5, [3, [[7], [1, 0]]]], "'person' lists places, or has frames"),
         (5, [3, [[0], [18, []]]], "'generation' has the codec 18, unknown here"),
     ],
 )
@@ -480,12 +491,13 @@ def _table(head: str) -> dict[int, list[str]]:
     return rows
 
 
+_RULES = ("column<", "shared =", "maps =", "texts =", "frames =")
+
+
 def test_the_reference_and_the_cddl_name_every_codec_and_column() -> None:
     """Somebody writes a decoder from these pages alone."""
     rules = re.split(r"^(?=\S+ = )", _CDDL, flags=re.MULTILINE)
-    said = "".join(
-        rule for rule in rules if rule.startswith(("column<", "shared =", "frames ="))
-    )
+    said = "".join(rule for rule in rules if rule.startswith(_RULES))
     numbers = re.findall(r"[=/] \[(\d+),", said)
 
     assert (
@@ -554,6 +566,11 @@ def test_the_golden_batches_have_every_codec_of_their_version() -> None:
         message = bytes.fromhex(golden["message"])
         for group in cbor2.loads(content(message))[6]:
             parts = [*group[5].values(), *(part for v in group[6] for part in v[2:])]
+            parts += [
+                inside
+                for codec, data in parts
+                for inside in (data.values() if codec == 4 else [])
+            ]
             used[golden["version"]] |= {codec for codec, _ in parts}
 
     assert used[1] == {0, 1, 2}

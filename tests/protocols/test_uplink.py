@@ -265,6 +265,27 @@ def is_column(item: object, check: Callable[[object], bool]) -> bool:
     )
 
 
+def is_texts(item: object) -> bool:
+    """Say ``texts``."""
+    return is_column(item, or_null(is_text)) or is_parts(
+        item, lambda codec: is_int(codec, 5, 5), lambda d: is_places(d, is_int)
+    )
+
+
+def is_maps(item: object) -> bool:
+    """Say ``maps``."""
+    return is_column(item, or_null(is_pairs)) or is_parts(
+        item,
+        lambda codec: is_int(codec, 4, 4),
+        lambda data: (
+            type(data) is dict
+            and 1 <= len(data) <= 32
+            and all(map(is_text, data))
+            and all(map(is_texts, data.values()))
+        ),
+    )
+
+
 def is_frames(item: object) -> bool:
     """Say ``[17, [longest, first, alike, varying, place]]``."""
     return is_parts(
@@ -279,6 +300,9 @@ def is_frames(item: object) -> bool:
             partial(is_int, low=1, high=64),
         ),
     )
+
+
+_OTHERS = {12: is_maps, 15: is_texts, 16: is_maps, 17: is_frames}
 
 
 def is_values(item: object) -> bool:
@@ -305,7 +329,7 @@ def is_group(item: Any) -> bool:  # noqa: ANN401 - any CBOR
         and is_int(item[4], 1, 10_000)
         and has_keys(item[5], set(_COLUMNS), some=True)
         and all(
-            is_column(data, _COLUMNS[name]) or (name == 17 and is_frames(data))
+            is_column(data, _COLUMNS[name]) or (name in _OTHERS and _OTHERS[name](data))
             for name, data in item[5].items()
         )
         and is_list_of(item[6], is_values, 1)

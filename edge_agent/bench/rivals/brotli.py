@@ -22,4 +22,4 @@ def codec(_: Sequence[Series]) -> Codec:
 def _encode(series: Series) -> bytes:
     data = packed(series)
     window = _SMALL if len(data) <= 1 << _SMALL else _USUAL
-    return brotli.compress(data, quality=11, lgwin=window)
+    return bytes(brotli.compress(data, quality=11, lgwin=window))
