@@ -181,7 +181,7 @@ def finish(coder: I8, code: U1) -> int:
     Returns:
         How many bytes ``code`` holds; -1 where there was no room.
     """
-    ending = _ending(int(coder[LOW]), int(coder[HIGH]))
+    ending = _ending(int(coder[LOW]))
     at = int(coder[AT])
     if coder[FAULT] or at + len(ending) > coder[END]:
         return -1
@@ -196,15 +196,11 @@ def finish(coder: I8, code: U1) -> int:
 def ended(coder: I8, code: U1, end: int) -> bool:
     """Whether the ``end`` bytes read are the very ones `finish` would have written."""
     at = int(coder[AT])
-    ending = _ending(int(coder[LOW]), int(coder[HIGH]))
+    ending = _ending(int(coder[LOW]))
     exact = int(coder[CODE]) == int.from_bytes(ending.ljust(4, b"\0"), "big")
     return exact and end <= at + len(ending) and (end == 0 or code[end - 1] != 0)
 
 
-def _ending(low: int, high: int) -> bytes:
-    for size in range(4):
-        rest = (1 << (32 - 8 * size)) - 1
-        last = (low + rest) & ~rest
-        if last <= high:
-            return last.to_bytes(4, "big")[:size]
-    return low.to_bytes(4, "big")
+def _ending(low: int) -> bytes:
+    # The interval's ends differ in their highest byte, so one more byte names it.
+    return ((low + 0xFFFFFF) >> 24).to_bytes(1, "big") if low else b""
