@@ -61,7 +61,7 @@ class Coding:
             self._tables,
             self._context,
         )
-        return np.array(found, np.int64), np.array(gaps, np.int64)
+        return np.asarray(found, np.int64), np.asarray(gaps, np.int64)
 
     def values(
         self, column: I8, gaps: I8, left: Sequence[I8], profile: int
@@ -73,11 +73,11 @@ class Coding:
         self._run(
             values,
             found,
-            self._copy(gaps),
-            self._copy(side),
-            self._copy(side_2),
+            self._lent(gaps),
+            self._lent(side),
+            self._lent(side_2),
             rest,
-            self._copy(start.parameters),
+            self._lent(start.parameters),
             self.coder,
             self.code,
             self._learning(start.model),
@@ -85,7 +85,7 @@ class Coding:
             self._context,
             self._zeros(ROOM),
         )
-        return np.array(found, np.int64), np.array(rest, np.int64)
+        return np.asarray(found, np.int64), np.asarray(rest, np.int64)
 
     def check(self) -> None:
         """Raise ValueError where the kernels met what no encoder writes."""
@@ -99,12 +99,16 @@ class Coding:
 
     def _learning(self, model: I4) -> I4 | list[int]:
         # What is only measured learns nothing, so it needs no copy.
-        only = self._compiled and self.coder[MODE] == MEASURE
-        return model if only else self._copy(model)
+        only = self.coder[MODE] == MEASURE
+        return self._lent(model) if only else self._copy(model)
 
     def _copy(self, numbers: NDArray[T]) -> NDArray[T] | list[int]:
         """Return numbers as the kernels take them now: compiled ones want arrays."""
         return numbers.copy() if self._compiled else numbers.tolist()
+
+    def _lent(self, numbers: NDArray[T]) -> NDArray[T] | list[int]:
+        """Return numbers likewise, to be read only."""
+        return numbers if self._compiled else numbers.tolist()
 
     def _zeros(self, size: int) -> I8 | list[int]:
         return self._copy(np.zeros(size, np.int64))

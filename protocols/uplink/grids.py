@@ -45,6 +45,8 @@ def put(mantissa: I8, exponent: NDArray[np.integer], most: int) -> Gridded | Non
     Returns:
         None where they do not fit.
     """
+    if not exponent.any() and not _is_far(mantissa, most):
+        return Gridded(mantissa, 0, 0, None)
     absent, shown = exponent == ABSENT, exponent.astype(np.int64)
     if absent.any():
         before = np.maximum.accumulate(np.where(absent, -1, np.arange(len(absent))))
@@ -75,14 +77,13 @@ def put(mantissa: I8, exponent: NDArray[np.integer], most: int) -> Gridded | Non
 
 def _is_far(mantissa: I8, most: I8 | int) -> bool:
     # abs() would leave the lowest int64 below 0.
-    return bool(((mantissa > most) | (mantissa < -most)).any())
+    return bool((mantissa > most).any() or (mantissa < -most).any())
 
 
 def powers(numbers: I8, grid: int, cap: int) -> I8:
     """Return the powers of ten that follow by rule, shape (n,)."""
     found = np.full(len(numbers), min(grid, cap), np.int64)
-    rest = numbers.copy()
-    rest[numbers == 0] = 0
+    rest = numbers
     for power in range(grid, cap):
         ends = rest % 10 == 0
         if not ends.any():
@@ -99,6 +100,8 @@ def take(gridded: Gridded) -> tuple[I8, I8]:
         ValueError: They can't have been put there.
     """
     numbers, grid, cap, exceptions = gridded
+    if exceptions is None and LOWEST <= grid == cap:
+        return numbers, np.full(len(numbers), grid, np.int64)
     found = powers(numbers, grid, cap)
     absent = np.zeros(len(numbers), bool)
     if exceptions is not None:

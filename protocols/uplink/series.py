@@ -114,7 +114,8 @@ def encode(series: Series, *, fast: bool = False, measured: int = MAX_COLUMNS) -
     if gridded is not None:
         body = packing.pack(gridded) if fast else _encode_ranged(gridded, measured)
     decimals = [series.time, *series.values]
-    if body is None or len(body) > plain.least(decimals):
+    least = len(series.time.mantissa) * len(decimals)  # bytes of CBOR
+    if body is None or (len(body) > least and len(body) > plain.least(decimals)):
         in_cbor = plain.encode(decimals)
         body = in_cbor if body is None else min(body, in_cbor, key=len)
     return body + _check_of(body, short=len(body) < _SHORT)
@@ -166,7 +167,8 @@ def _check(series: Series) -> None:
     for column in (series.time, *series.values):
         if not len(column.mantissa) == len(column.exponent) == rows:
             raise ValueError(f"a column has not {rows} mantissas and exponents")
-        if column.mantissa[column.exponent == ABSENT].any():
+        absent = column.exponent == ABSENT
+        if absent.any() and column.mantissa[absent].any():
             raise ValueError("an absent number has a mantissa")
 
 
@@ -273,15 +275,21 @@ def _clock(steps: I8) -> tuple[int, int, I8, I8]:
     none = np.zeros_like(steps)
     if len(steps) == 1:
         return 0, 0, steps, none
-    taken, often = np.unique(np.diff(steps), return_counts=True)
-    period = int(taken[often.argmax()])
-    if 1 <= period <= _LONGEST_PERIOD:
-        if len(taken) == 1:
-            return 0, period, steps, none
+    taken = np.diff(steps)
+    period = int(taken[len(taken) // 2])
+    often = int(np.count_nonzero(taken == period))
+    if often * 8 < len(taken) * 7:
+        different, counts = np.unique(taken, return_counts=True)
+        period = int(different[counts.argmax()])
         near = abs(taken - period) <= period >> 3
-        if often[near].sum() * 2 >= len(steps) - 1:
+    if 1 <= period <= _LONGEST_PERIOD:
+        if often == len(taken):
+            return 0, period, steps, none
+        if often * 8 >= len(taken) * 7:
+            return 1, period, steps, none
+        if np.count_nonzero(near) * 2 >= len(taken):
             trial, trials = Coding(MEASURE), {}
-            for clock in (1,) if often.max() * 8 >= len(steps) * 7 else (2, 1):
+            for clock in (2, 1):
                 before = trial.cost
                 gaps = trial.times(steps[:_TRIED], clock, period)[1]
                 trials[trial.cost - before] = clock, period, steps, gaps

@@ -53,8 +53,10 @@ MODEL = _OTHER + (1 + _KIND + _BEFORE) * _NODES
 def bits_of(number: int) -> int:
     """Return the floor of the binary logarithm of ``number``; 0 for 0 too."""
     bits = 0
-    while number >> (bits + 1) > 0:
-        bits += 1
+    for half in (32, 16, 8, 4, 2, 1):
+        if number >> half > 0:
+            number >>= half
+            bits += half
     return bits
 
 
