@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import cache
-from importlib import import_module
 from types import FunctionType
 from typing import Any, TypeVar
 
@@ -22,7 +21,7 @@ from protocols.kernel import Kernel
 
 T = TypeVar("T")
 try:
-    numba: Any = import_module("numba")
+    numba: Any = kernel.import_numba()
 except ImportError:  # no wheel for this machine
     numba = None
 MODULES = biquad, deadband, hampel, oscillometry, plausibility, rate, repeated

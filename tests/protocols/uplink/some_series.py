@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib import import_module
 from types import FunctionType
 from typing import Any
 
@@ -22,7 +21,7 @@ from protocols.uplink.values import values
 
 I8 = NDArray[np.int64]
 try:
-    numba: Any = import_module("numba")
+    numba: Any = kernel.import_numba()
 except ImportError:  # no wheel for this machine
     numba = None
 
