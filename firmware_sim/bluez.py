@@ -13,7 +13,7 @@ Source: BlueZ 5.66, doc/adapter-api.txt.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from uuid import UUID
@@ -39,6 +39,7 @@ from firmware_sim.bluez_gatt import FALSE, TRUE, error
 from firmware_sim.bus import NOTHING, Answer, Call, Objects, Properties, private_bus
 
 _ADAPTER1 = "org.bluez.Adapter1"
+_HANG_UP_S = 2.0
 
 
 @asynccontextmanager
@@ -135,9 +136,14 @@ class _Adapter:
         """Hang up everywhere, and power off."""
         self._bus.remove_message_handler(self._on_signal)
         await self._objects.close()
-        for device in list(self._devices.values()):
-            await device.hang_up()
-        await self._central.close()
+        # A link that ends from both sides at once may never be answered for.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_HANG_UP_S):
+                for device in list(self._devices.values()):
+                    await device.hang_up()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_HANG_UP_S):
+                await self._central.close()
 
     def _on_connection(self, connection: Connection) -> None:
         device = self._devices.get(str(connection.peer_address))
