@@ -15,7 +15,6 @@ from edge_agent.links.ble import open_radio
 from edge_agent.outbox import Outbox
 from edge_agent.uplink import Uplink
 from edge_agent.visits import attend
-from protocols import compiled
 from protocols.config import ConfigError
 
 _log = logging.getLogger(__name__)
@@ -73,6 +72,16 @@ async def _tasks(
             group.create_task(attend(station, device, driver))
 
 
+def bring_kernels() -> None:
+    """Import all kernels of the agent; with numpy, for which no start waits."""
+    from edge_agent import quality  # noqa: F401, PLC0415
+    from protocols import compiled  # noqa: F401, PLC0415
+    from protocols.uplink import batch  # noqa: F401, PLC0415
+
+
 async def _warm(health: Health) -> None:
+    await asyncio.to_thread(bring_kernels)
+    from protocols import compiled  # noqa: PLC0415 - as `bring_kernels` says
+
     health.kernels = await compiled.warm() or "compiled"
     health.save()

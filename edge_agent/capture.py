@@ -4,10 +4,9 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from time import time
 from uuid import UUID
 
@@ -31,7 +30,6 @@ from edge_agent.health import Health
 from edge_agent.identity import device_of
 from edge_agent.links.ble import Radio
 from edge_agent.outbox import Outbox, OutboxError
-from edge_agent.quality import judge
 from protocols.observation import (
     Device,
     LinkSecurity,
@@ -252,11 +250,19 @@ class Capture:
             readings,
             mark=None if mark is None else (device.id, self._driver.id, mark),
             urgent=self._station.config.urgent.asks_for,
-            judge=partial(judge, shows=self._driver.shows),
+            judge=self._judge,
         )
         if new:
             self._health.captured += new
             self._station.captured.set()
+
+    def _judge(
+        self, state: bytes | None, readings: Sequence[Reading]
+    ) -> tuple[list[Quality], bytes]:
+        # Filters stand on numpy, and no start waits for it.
+        from edge_agent.quality import judge  # noqa: PLC0415
+
+        return judge(state, readings, shows=self._driver.shows)
 
     def _readings(self, device: Device, seen: list[Observation]) -> list[Reading]:
         now = self._now()

@@ -188,9 +188,10 @@ def warm(*, as_json: bool) -> None:
     Example:
         vitalwire agent warm
     """
-    from edge_agent import app  # noqa: F401, PLC0415 - brings the agent's kernels
+    from edge_agent.app import bring_kernels  # noqa: PLC0415 - takes half a second
     from protocols import compiled, kernel  # noqa: PLC0415 - imports numpy
 
+    bring_kernels()
     try:
         made = compiled.make(lambda line: click.echo(line, err=True))
         compiled.load()

@@ -1,10 +1,11 @@
-"""Readings as the outbox stores them, and as many of them as one message holds."""
+"""Readings as the outbox stores them, and as many of them as one message holds.
+
+Batches stand on numpy, and no start waits for it: they are imported when needed.
+"""
 
 from collections.abc import Sequence
 
 from protocols.observation import Reading
-from protocols.uplink import batch
-from protocols.uplink.batch import Batch
 from protocols.uplink.envelope import MAX_MESSAGE
 
 MOST_COUNTER = (1 << 63) - 1
@@ -24,7 +25,9 @@ def to_record(reading: Reading, *, spare: int = 0) -> bytes:
         DecodeError: No message can hold it.
         ValueError: Likewise.
     """
-    record = Batch(_STATION, 1, 0, (reading,)).encode()
+    from protocols.uplink import batch  # noqa: PLC0415
+
+    record = batch.Batch(_STATION, 1, 0, (reading,)).encode()
     if len(record) + spare > _MOST_BYTES:
         raise ValueError(f"a reading of {len(record)} bytes is over {_MOST_BYTES}")
     batch.decode(record)
@@ -37,6 +40,8 @@ def from_record(record: bytes) -> Reading:
     Raises:
         DecodeError: The record is damaged.
     """
+    from protocols.uplink import batch  # noqa: PLC0415
+
     return batch.decode(record).readings[0]
 
 
@@ -48,6 +53,8 @@ def fit(
     Raises:
         ValueError: It holds not even the first.
     """
+    from protocols.uplink.batch import Batch  # noqa: PLC0415
+
     fits, over = 0, len(readings) + 1
     trying, message = len(readings), b""
     while fits + 1 < over:

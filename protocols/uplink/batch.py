@@ -32,7 +32,8 @@ from protocols.observation import (
 )
 from protocols.units import measures
 from protocols.uplink import columns, envelope
-from protocols.uplink.columns import Shared, Taken, is_int
+from protocols.uplink.columns import Shared, Taken
+from protocols.uplink.envelope import is_int
 from protocols.uplink.topics import check_id
 
 MAX_READINGS = 10_000

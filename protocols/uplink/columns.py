@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from protocols.errors import DecodeError, Fault
 from protocols.uplink import frames, series
+from protocols.uplink.envelope import is_int
 from protocols.uplink.grids import ABSENT
 from protocols.uplink.series import Column, Series
 
@@ -43,7 +44,6 @@ _DIGITS_OF = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _SHARED_SIZE = 8  # bytes of where a shared column is
 _SHARED_SPAN = 1 << 38  # how far from its base a shared integer may be
 _POWERS = range(-31, 32)  # of ten, of shared decimals
-_INT64 = range(-(1 << 63), 1 << 63)
 
 Item = object
 Check = Callable[[object], bool]
@@ -241,11 +241,6 @@ def place_of(column: object) -> int | None:
             return place
         case _:
             return None
-
-
-def is_int(item: object, low: int = _INT64.start, high: int = _INT64.stop - 1) -> bool:
-    """Whether ``item`` is an integer from ``low`` to ``high``; bools are none."""
-    return type(item) is int and low <= item <= high
 
 
 def _numbers(numbers: Sequence[int], shared: Shared | None) -> Encoded:

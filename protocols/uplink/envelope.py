@@ -85,6 +85,11 @@ def digest(message: bytes) -> bytes:
     return sha256(message).digest()
 
 
+def is_int(item: object, low: int = -(1 << 63), high: int = (1 << 63) - 1) -> bool:
+    """Whether ``item`` is an integer from ``low`` to ``high``; bools are none."""
+    return type(item) is int and low <= item <= high
+
+
 def strict_loads(what: str, data: bytes) -> object:
     """Decode CBOR that is short, shallow, definite and deterministic.
 

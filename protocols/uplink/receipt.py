@@ -10,7 +10,7 @@ from enum import IntEnum
 
 from protocols.errors import DecodeError, Fault
 from protocols.uplink import envelope
-from protocols.uplink.columns import is_int
+from protocols.uplink.envelope import is_int
 from protocols.uplink.topics import is_id
 
 

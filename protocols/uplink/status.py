@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from protocols.errors import DecodeError, Fault
 from protocols.uplink import envelope
-from protocols.uplink.columns import is_int
+from protocols.uplink.envelope import is_int
 from protocols.uplink.topics import is_id
 
 
