@@ -1,8 +1,7 @@
 """The kernel for a series' heading: how many rows, which clock, which grids."""
 
 from protocols.kernel import inner, kernel
-from protocols.uplink.rangecoder import FAULT, I8, MODE, READ, U1, bit, flat
-from protocols.uplink.times import bits_of
+from protocols.uplink.rangecoder import FAULT, I8, MODE, READ, U1, bit, bits_of, flat
 
 # What the heading says, by place.
 (

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from protocols.kernel import inner, kernel
 from protocols.uplink.grids import Gridded
-from protocols.uplink.times import bits_of
+from protocols.uplink.rangecoder import bits_of
 
 I8 = NDArray[np.int64]
 U1 = NDArray[np.uint8]

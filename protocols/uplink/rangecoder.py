@@ -138,9 +138,21 @@ def learnt(
 
 
 @inner
+def bits_of(number: int) -> int:
+    """Return the floor of the binary logarithm of ``number``; 0 for 0 too."""
+    bits = 0
+    for half in (32, 16, 8, 4, 2, 1):
+        if number >> half > 0:
+            number >>= half
+            bits += half
+    return bits
+
+
+@inner
 def golomb(
     given: int,
     first: int,
+    nodes: int,
     most: int,
     context: I8,
     coder: I8,
@@ -152,7 +164,8 @@ def golomb(
 
     Args:
         given: The number, below 2^most.
-        first: The node of the first of ``most`` questions.
+        first: The node of the first question.
+        nodes: How many nodes there are; the last serves all questions from there on.
         most: How many bits it may have.
         context: As in `learnt`.
         coder: Likewise.
@@ -160,13 +173,16 @@ def golomb(
         model: Likewise.
         tables: Likewise.
     """
-    bits = 0
-    if coder[MODE] != READ:
-        while (given + 1) >> (bits + 1) > 0:
-            bits += 1
+    bits = bits_of(given + 1) if coder[MODE] != READ else 0
     found = 0
     while found < most and learnt(
-        1 if found < bits else 0, first + found, context, coder, code, model, tables
+        1 if found < bits else 0,
+        first + min(found, nodes - 1),
+        context,
+        coder,
+        code,
+        model,
+        tables,
     ):
         found += 1
     low = (given + 1) & ((1 << found) - 1)

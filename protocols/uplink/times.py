@@ -17,6 +17,7 @@ from protocols.uplink.rangecoder import (
     SLOTS,
     U1,
     WEIGHTS,
+    bits_of,
     flat,
     golomb,
     learnt,
@@ -47,17 +48,6 @@ WEIGHTS_SIZE = 4 + 3 * _NODES
 _EXACT = WEIGHTS_SIZE
 _OTHER = _EXACT + _HISTORY + _RATIO + _SIGNS + _LEAD
 MODEL = _OTHER + (1 + _KIND + _BEFORE) * _NODES
-
-
-@inner
-def bits_of(number: int) -> int:
-    """Return the floor of the binary logarithm of ``number``; 0 for 0 too."""
-    bits = 0
-    for half in (32, 16, 8, 4, 2, 1):
-        if number >> half > 0:
-            number >>= half
-            bits += half
-    return bits
 
 
 @inner
@@ -106,7 +96,9 @@ def _periods(
     forward = 1 if given > 0 else 0
     forward = learnt(forward, _IS_FORWARD, context, coder, code, model, tables)
     many = given - _FEW if given > 0 else -given - 1
-    many = golomb(many, _MANY, _MOST_BITS, context, coder, code, model, tables)
+    many = golomb(
+        many, _MANY, _MOST_BITS, _MOST_BITS, context, coder, code, model, tables
+    )
     return many + _FEW if forward else -many - 1
 
 

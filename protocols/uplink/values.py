@@ -16,10 +16,12 @@ from protocols.uplink.rangecoder import (
     SLOTS,
     U1,
     WEIGHTS,
+    bits_of,
     flat,
+    golomb,
     learnt,
 )
-from protocols.uplink.times import BACK, bits_of
+from protocols.uplink.times import BACK
 
 LARGEST = 1 << 40
 
@@ -110,8 +112,9 @@ def _remainder(
     ):
         found += 1
     if found == _UNARY:
-        found += _escape(
-            quotient - _UNARY, 42 - low, context, coder, code, model, tables
+        left = quotient - _UNARY
+        found += golomb(
+            left, _ESCAPE, _ESCAPE_BITS, 42 - low, context, coder, code, model, tables
         )
     if low > 0:
         node = _LOW_BIT + min(found, 2)
@@ -122,27 +125,6 @@ def _remainder(
         found = found << (low - 1) | flat(rest, low - 1, coder, code, tables)
         return found if up else -found - 1
     return found + 1 if up else -found - 1
-
-
-@inner
-def _escape(
-    given: int, most: int, context: I8, coder: I8, code: U1, model: I4, tables: I8
-) -> int:
-    """Code what a quotient is beyond the usual, by its at most ``most`` bits."""
-    bits = bits_of(given + 1)
-    found = 0
-    while found < most and learnt(
-        1 if found < bits else 0,
-        _ESCAPE + min(found, _ESCAPE_BITS - 1),
-        context,
-        coder,
-        code,
-        model,
-        tables,
-    ):
-        found += 1
-    low = (given + 1) & ((1 << found) - 1)
-    return ((1 << found) | flat(low, found, coder, code, tables)) - 1
 
 
 @kernel(
