@@ -20,6 +20,7 @@ class Policy:
         gathers_alone: Whether a reading waits also while no batch is on its way.
         resend_s: How long after the broker took a batch it is sent again, in s.
         keepalive_s: How long the connection may be silent, in s.
+        fast: Whether time, here and at the gateway, matters more than bytes.
     """
 
     batch_readings: int
@@ -28,11 +29,16 @@ class Policy:
     gathers_alone: bool
     resend_s: float
     keepalive_s: int
+    fast: bool
 
 
-FREE = Policy(256, 2.0, 8, gathers_alone=False, resend_s=20.0, keepalive_s=30)
+FREE = Policy(
+    256, 2.0, 8, gathers_alone=False, resend_s=20.0, keepalive_s=30, fast=True
+)
 # Often slow too: an urgent batch must not queue behind many others.
-METERED = Policy(1024, 900.0, 2, gathers_alone=True, resend_s=120.0, keepalive_s=240)
+METERED = Policy(
+    1024, 900.0, 2, gathers_alone=True, resend_s=120.0, keepalive_s=240, fast=False
+)
 
 
 @dataclass(frozen=True, slots=True)

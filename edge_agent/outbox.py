@@ -362,7 +362,12 @@ class Outbox:
         return Unbatched(urgent, others, oldest, found[0] if found else 0)
 
     def make_batch(
-        self, station: str, now_ms: int, most: int = _READINGS_PER_BATCH
+        self,
+        station: str,
+        now_ms: int,
+        most: int = _READINGS_PER_BATCH,
+        *,
+        fast: bool = False,
     ) -> Message | None:
         """Make a batch of readings that are in none yet.
 
@@ -373,6 +378,7 @@ class Outbox:
             station: This station's id.
             now_ms: Its clock, in ms since 1970 UTC.
             most: The most readings of it; fewer where no more fit into a message.
+            fast: Whether time matters more than size.
 
         Returns:
             The batch; None if no reading waits for one.
@@ -389,7 +395,9 @@ class Outbox:
                 return None
             try:
                 readings = [records.from_record(row[1]) for row in rows]
-                count, message = records.fit(station, counter, now_ms, readings)
+                count, message = records.fit(
+                    station, counter, now_ms, readings, fast=fast
+                )
             except (DecodeError, ValueError):
                 self._set_aside(station, now_ms, rows)
                 continue
@@ -629,7 +637,7 @@ def _problem(station: str, now_ms: int, record: bytes) -> str | None:
     """Return why no message can be made of a record; None if one can."""
     try:
         reading = records.from_record(record)
-        records.fit(station, records.MOST_COUNTER, now_ms, [reading])
+        records.fit(station, records.MOST_COUNTER, now_ms, [reading], fast=False)
     except DecodeError as error:
         if error.fault == Fault.UNSUPPORTED_VERSION:
             raise OutboxError(

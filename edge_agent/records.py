@@ -46,7 +46,12 @@ def from_record(record: bytes) -> Reading:
 
 
 def fit(
-    station: str, counter: int, made_ms: int, readings: Sequence[Reading]
+    station: str,
+    counter: int,
+    made_ms: int,
+    readings: Sequence[Reading],
+    *,
+    fast: bool,
 ) -> tuple[int, bytes]:
     """Return how many of the first readings one message holds, and the message.
 
@@ -61,7 +66,7 @@ def fit(
         # What is alike stands together, and takes less room so.
         some = tuple(sorted(readings[:trying], key=_likeness))
         try:
-            message = Batch(station, counter, made_ms, some).encode()
+            message = Batch(station, counter, made_ms, some).encode(fast=fast)
         except ValueError:
             if trying == 1:
                 raise

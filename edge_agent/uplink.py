@@ -132,6 +132,7 @@ class Uplink:
                         self._topics.station,
                         _now_ms(),
                         readings,
+                        fast=self._policy.fast,
                     )
             if new is not None:
                 self._publish(new)

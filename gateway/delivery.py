@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from gateway.store import Accepted, Delivery, Greeting, Refused
 from protocols.errors import DecodeError
-from protocols.observation import Reading
 from protocols.uplink import batch
 from protocols.uplink.envelope import MAX_MESSAGE, digest
 from protocols.uplink.receipt import Entry, Receipt, Result
@@ -73,7 +72,7 @@ def open_message(message: Message, tenant: str) -> Delivery:
     if message.topic == station.up("status"):
         return Greeting(station, message.payload, message.received_ms)
     try:
-        found = batch.decode(message.payload)
+        found = batch.open_batch(message.payload)
     except DecodeError as error:
         return refuse(message, str(error))
     if problem := _batch_problem(found, station):
@@ -127,19 +126,17 @@ def _message_problem(message: Message, station: Station, tenant: str) -> str:
     return ""
 
 
-def _batch_problem(found: batch.Batch, station: Station) -> str:
+def _batch_problem(found: batch.Opened, station: Station) -> str:
     """Return what is wrong with a batch that could be decoded; empty if nothing."""
     if found.station != station.station:
         return f"a batch of station {found.station!r} came from {station.station!r}"
-    for at, reading in enumerate(found.readings):
-        if problem := _reading_problem(reading):
-            return f"reading {at} {problem}"
-    return ""
-
-
-def _reading_problem(reading: Reading) -> str:
-    for name, time_ms in (("utc", reading.utc_ms), ("captured", reading.captured_ms)):
-        low, high = _YEARS_MS
-        if time_ms is not None and not low <= time_ms < high:
-            return f"has a {name} time outside the years 1900 to 9998"
+    low, high = _YEARS_MS
+    for group in found.groups:
+        for name, times in (
+            ("utc", group.utc_ms),
+            ("captured", group.facts["captured"]),
+        ):
+            told = [time_ms for time_ms in times if time_ms is not None]
+            if told and not (low <= min(told) and max(told) < high):
+                return f"a reading has a {name} time outside the years 1900 to 9998"
     return ""

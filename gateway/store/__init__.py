@@ -3,12 +3,13 @@
 No type here belongs to an engine. Times are ms since 1970 UTC.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.store.database import Database
 from protocols.observation import Device, Kind, Reading
-from protocols.uplink.batch import Batch
+from protocols.uplink.batch import Opened
 from protocols.uplink.topics import Station
 
 
@@ -30,13 +31,13 @@ class Accepted:
 
     Attributes:
         station: By the topic that it came on.
-        batch: What it says.
+        batch: What it says, by the column.
         digest: SHA-256 of the message, 32 bytes.
         received_ms: When it came.
     """
 
     station: Station
-    batch: Batch
+    batch: Opened
     digest: bytes
     received_ms: int
 
@@ -107,6 +108,7 @@ class Filter:
         station: The station's id.
         since_ms: True time, inclusive; leaves out readings without one.
         until_ms: True time, exclusive; likewise.
+        tenant: Whose stations sent them.
     """
 
     device: str | None = None
@@ -114,6 +116,24 @@ class Filter:
     station: str | None = None
     since_ms: int | None = None
     until_ms: int | None = None
+    tenant: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What one device, or one slot of it, measured in a time.
+
+    Attributes:
+        device: The device's id in this store, as of `StoredDevice`.
+        slot: Its user slot; -1 is readings without one, None is every slot.
+        from_ms: True time, inclusive.
+        until_ms: True time, exclusive.
+    """
+
+    device: int
+    slot: int | None
+    from_ms: int
+    until_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +142,7 @@ class Stored:
 
     Attributes:
         id: Its place in the order of arrival, from 1.
+        device: Its device's id in this store.
         station: The station that sent it first.
         reading: What it sent.
         received_ms: When its batch came.
@@ -129,6 +150,7 @@ class Stored:
     """
 
     id: int
+    device: int
     station: Station
     reading: Reading
     received_ms: int
@@ -142,10 +164,12 @@ class Amendment:
     Attributes:
         stored: The report; its id is the amendment's own.
         digest: Of the batch that brought it, 32 bytes.
+        reading: The id of the reading that it amends.
     """
 
     stored: Stored
     digest: bytes
+    reading: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +225,8 @@ class Quarantined:
         received_ms: When it first came.
         last_received_ms: When it last came.
         deliveries: How often it came.
+        replayed_ms: When it was last replayed; None if never.
+        outcome: What came of that.
     """
 
     id: int
@@ -211,6 +237,8 @@ class Quarantined:
     received_ms: int
     last_received_ms: int
     deliveries: int
+    replayed_ms: int | None = None
+    outcome: str | None = None
 
 
 class Store(Protocol):
@@ -219,6 +247,11 @@ class Store(Protocol):
     One caller at a time may commit; any number may read meanwhile, and see
     whole commits only.
     """
+
+    @property
+    def database(self) -> Database:
+        """The same database, for what is kept beside the readings."""
+        ...
 
     def commit(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         """Keep all of ``deliveries`` durably, or nothing.
@@ -240,12 +273,36 @@ class Store(Protocol):
         """
         ...
 
+    def of_device(
+        self,
+        spans: Sequence[Span],
+        kinds: Collection[Kind] | None,
+        after: tuple[int, int] | None,
+        limit: int,
+        *,
+        newest_first: bool = False,
+    ) -> list[Stored]:
+        """Return readings of true times within ``spans``, in order of that time.
+
+        Args:
+            spans: None of which overlap.
+            kinds: Which kinds; None is every kind.
+            after: True time and id of the last one seen; None is from the start.
+            limit: How many at most.
+            newest_first: Whether to go back in time.
+        """
+        ...
+
     def reading(self, number: int) -> Stored | None:
         """Return one reading by its id."""
         ...
 
     def amendments(self, number: int) -> list[Amendment]:
         """Return the other reports of one reading, in order of arrival."""
+        ...
+
+    def amended(self, after: int, limit: int) -> list[Amendment]:
+        """Return at most ``limit`` amendments behind ``after``, in order of arrival."""
         ...
 
     def last(self) -> int:

@@ -5,7 +5,7 @@ below which a WAL may be corrupted.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,16 +17,21 @@ from gateway.store import (
     Filter,
     Outcome,
     Quarantined,
+    Span,
     Stored,
     StoredDevice,
-    StoreUnavailable,
     StoreUnusable,
 )
-from gateway.store.sqlite_read import Reader
+from gateway.store.database import Database
+from gateway.store.reading import Reader
+from gateway.store.sqlite_database import SqliteDatabase
 from gateway.store.sqlite_write import Writer
+from protocols.observation import Kind
 
 _OLDEST = (3, 51, 3)
 _BUSY_MS = 2_000
+_CACHE_KIB = 65_536  # of each connection: the pages where keys come in stay there
+_CHECKPOINT_PAGES = 8_192
 
 
 class SqliteStore:
@@ -44,13 +49,20 @@ class SqliteStore:
         refuse_old_sqlite(apsw.sqlite_lib_version())
         self._path = str(path)
         try:
-            self._connection = self._open()
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            migrate(self._connection, migrations())
+            self._database = SqliteDatabase(self._open)
+            connection = self._database.connection
+            connection.execute("PRAGMA journal_mode = WAL")
+            migrate(connection, migrations())
+            # Migrations may have to drop what others refer to.
+            connection.execute("PRAGMA foreign_keys = ON")
         except apsw.Error as error:
             raise StoreUnusable(f"{path}: {error}") from error
-        self._writer = Writer(self._connection)
-        self._reader = Reader(self._open_to_read)
+        self._writer = Writer(self._database)
+        self._reader = Reader(self._database)
+
+    @property
+    def database(self) -> Database:
+        return self._database
 
     def commit(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         return self._writer.commit(deliveries)
@@ -58,11 +70,27 @@ class SqliteStore:
     def readings(self, which: Filter, after: int, limit: int) -> list[Stored]:
         return self._reader.readings(which, after, limit)
 
+    def of_device(
+        self,
+        spans: Sequence[Span],
+        kinds: Collection[Kind] | None,
+        after: tuple[int, int] | None,
+        limit: int,
+        *,
+        newest_first: bool = False,
+    ) -> list[Stored]:
+        return self._reader.of_device(
+            spans, kinds, after, limit, newest_first=newest_first
+        )
+
     def reading(self, number: int) -> Stored | None:
         return self._reader.reading(number)
 
     def amendments(self, number: int) -> list[Amendment]:
         return self._reader.amendments(number)
+
+    def amended(self, after: int, limit: int) -> list[Amendment]:
+        return self._reader.amended(after, limit)
 
     def last(self) -> int:
         return self._reader.last()
@@ -74,23 +102,15 @@ class SqliteStore:
         return self._reader.quarantine(after, limit)
 
     def close(self) -> None:
-        self._reader.close()
-        self._connection.close()
+        self._database.close()
 
     def _open(self) -> apsw.Connection:
         connection = apsw.Connection(self._path)
         connection.set_busy_timeout(_BUSY_MS)
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA mmap_size = 0")
-        return connection
-
-    def _open_to_read(self) -> apsw.Connection:
-        try:
-            connection = self._open()
-            connection.execute("PRAGMA query_only = ON")
-        except apsw.Error as error:
-            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
         return connection
 
 
@@ -111,7 +131,8 @@ def refuse_old_sqlite(version: str) -> None:
 def migrations() -> list[str]:
     """Return the scripts that lead from an empty database to this version's."""
     found = {}
-    for entry in files("gateway.store").joinpath("migrations").iterdir():
+    folder = files("gateway.store").joinpath("migrations", "sqlite")
+    for entry in folder.iterdir():
         if name := re.fullmatch(r"(\d{4})_\w+\.sql", entry.name):
             found[int(name[1])] = entry.read_text(encoding="utf-8")
     if sorted(found) != list(range(1, len(found) + 1)):

@@ -1,51 +1,47 @@
 """The writing half of the SQLite store: groups of deliveries, one commit each."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from operator import attrgetter
 
 import apsw
 
-from gateway.store import (
-    Accepted,
-    Delivery,
-    Greeting,
-    Outcome,
-    Refused,
-    StoreRefused,
-    StoreUnavailable,
-)
-from gateway.store.sqlite_rows import FACTS, facts
-from protocols.observation import Device, Key, Reading, fingerprint, key
+from gateway.store import Accepted, Delivery, Greeting, Outcome, Refused
+from gateway.store.database import Row
+from gateway.store.rows import FACTS, KEY, KIND_NUMBERS, READING, facts_of, reading_of
+from gateway.store.rows import rows as rows_of
+from gateway.store.sqlite_database import SqliteDatabase
+from protocols.observation import Device, fingerprint
+from protocols.uplink.group import Group
 from protocols.uplink.topics import Station
 
-_Row = tuple[Any, ...]  # apsw checks what it binds
-
-_KEY = ("device", "generation", "slot", "kind", "ordinal", "discriminator")
-_SAID_BY = ("fingerprint", "batch", "station", "driver")
+_KEY = slice(1, 1 + len(KEY))
+_UTC, _QUALITY = READING.index("utc_ms"), READING.index("quality")
 
 
-def _insert(table: str, columns: tuple[str, ...], unique: str) -> str:
+def _insert(table: str, columns: Sequence[str], unique: Sequence[str]) -> str:
     marks = ", ".join("?" * len(columns))
     names = ", ".join(columns)
     # Names of tables and columns are this module's own constants.
     return (
         f"INSERT INTO {table} ({names}) VALUES ({marks}) "  # noqa: S608
-        f"ON CONFLICT ({unique}) DO NOTHING"
+        f"ON CONFLICT ({', '.join(unique)}) DO NOTHING"
     )
 
 
-_INSERT_READING = _insert("reading", _KEY + _SAID_BY + FACTS, ", ".join(_KEY))
+_INSERT_READING = _insert("reading", READING, KEY)
 _INSERT_AMENDMENT = _insert(
-    "amendment", ("reading", *_SAID_BY, *FACTS), "reading, fingerprint"
+    "amendment",
+    ("reading", "fingerprint", "batch", "driver", *FACTS),
+    ("reading", "fingerprint"),
 )
-_FIND_READING = """
-    SELECT id, fingerprint FROM reading
-    WHERE device = ? AND generation = ? AND slot = ? AND kind = ? AND ordinal = ?
-        AND discriminator = ?
-"""
+_OF_KEY = " AND ".join(f"{name} = ?" for name in KEY)
+_FIND_READING = (
+    f"SELECT r.id, v.name, v.version, {', '.join(f'r.{name}' for name in FACTS)} "  # noqa: S608
+    f"FROM reading r JOIN driver v ON v.id = r.driver WHERE {_OF_KEY}"
+)
+_IS_GONE = f"SELECT 1 FROM gone WHERE {_OF_KEY}"  # noqa: S608
 _TALLY = """
     INSERT INTO tally
         (device, kind, readings, flagged, first_utc_ms, last_utc_ms, last_reading)
@@ -82,10 +78,13 @@ _DRIVER = """
     RETURNING id
 """
 _BATCH = """
-    INSERT INTO batch
-        (station, counter, digest, made_ms, received_ms, new, known, amended)
-    VALUES (?, ?, ?, ?, ?, 0, 0, 0)
+    INSERT INTO batch (station, counter, digest, made_ms, received_ms, new, known,
+        amended, first_id, last_id, first_utc_ms, last_utc_ms)
+    VALUES (?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?, ?)
     RETURNING id
+"""
+_COUNT_BATCH = """
+    UPDATE batch SET new = ?, known = ?, amended = ? WHERE id = ?
 """
 _QUARANTINE = """
     INSERT INTO quarantine
@@ -98,23 +97,25 @@ _QUARANTINE = """
 
 
 @dataclass(slots=True)
-class _Entry:
-    """One delivered reading, ready to be inserted."""
-
-    delivery: int
-    key: tuple[int | str, ...]
-    said_by: tuple[object, ...]
-    reading: Reading
-    received_ms: int
-
-
-@dataclass(slots=True)
 class _Counts:
+    """Of one batch."""
+
     batch: int
     new: int = 0
     known: int = 0
     amended: int = 0
     fork: bool = False
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One group of a batch, its readings as rows."""
+
+    counts: _Counts
+    group: Group
+    first: int
+    device: int
+    rows: list[Row]
 
 
 @dataclass(slots=True)
@@ -128,165 +129,158 @@ class _Tally:
 class Writer:
     """Writes over the one connection that may."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._database = database
         # Ids of rows that never go away; forgotten with the commit that made them.
         self._drivers: dict[tuple[str, str], int] = {}
 
     def commit(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         """Write ``deliveries`` in one transaction, as `Store.commit` says."""
-        try:
-            with self._transaction():
-                return self._write(deliveries)
-        except (apsw.ConstraintError, apsw.TooBigError, apsw.MismatchError) as error:
-            raise StoreRefused(f"it does not fit: {error}") from error
-        except (OverflowError, ValueError) as error:
-            raise StoreRefused(f"it cannot be kept: {error}") from error
-        except apsw.Error as error:
-            raise StoreUnavailable(f"{type(error).__name__}: {error}") from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
         done = False
-        self._connection.execute("BEGIN IMMEDIATE")
         try:
-            yield
-            self._connection.execute("COMMIT")
+            with self._database.transaction() as connection:
+                found = self._write(connection, deliveries)
             done = True
         finally:
             if not done:
                 self._drivers.clear()
-                # A full disk makes SQLite roll back by itself.
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+        return found
 
-    def _write(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
+    def _write(
+        self, connection: apsw.Connection, deliveries: Sequence[Delivery]
+    ) -> list[Outcome]:
         outcomes = [Outcome()] * len(deliveries)
         counted: dict[int, _Counts] = {}
         entries: list[_Entry] = []
         for at, delivery in enumerate(deliveries):
             match delivery:
                 case Refused():
-                    self._quarantine(delivery)
+                    self._quarantine(connection, delivery)
                 case Greeting():
-                    self._greet(delivery)
+                    self._greet(connection, delivery)
                 case Accepted():
-                    counts = self._enter(delivery)
-                    counted[at] = counts
-                    if not counts.known:
-                        entries += self._entries(at, delivery, counts.batch)
-        self._insert(entries, counted)
+                    counted[at] = self._enter(connection, delivery, entries)
+        self._insert(connection, entries)
+        connection.executemany(
+            _COUNT_BATCH,
+            [
+                (counts.new, counts.known, counts.amended, counts.batch)
+                for counts in counted.values()
+                if counts.batch
+            ],
+        )
         for at, counts in counted.items():
             outcomes[at] = Outcome(
                 counts.new, counts.known, counts.amended, counts.fork
             )
         return outcomes
 
-    def _enter(self, delivery: Accepted) -> _Counts:
-        """Enter a batch in the ledger; ``known`` is set if it stands there."""
-        batch, digest = delivery.batch, delivery.digest
-        station = self._station(delivery.station, delivery.received_ms)
-        known: list[_Row] = self._connection.execute(
+    def _enter(
+        self, connection: apsw.Connection, delivery: Accepted, entries: list[_Entry]
+    ) -> _Counts:
+        """Enter a batch in the ledger, and its groups in ``entries``.
+
+        A batch that stands there already adds nothing; its number is 0.
+        """
+        batch, received_ms = delivery.batch, delivery.received_ms
+        station = _station(connection, delivery.station, received_ms)
+        before = connection.execute(
             "SELECT id, digest FROM batch WHERE station = ? AND counter = ?",
             (station, batch.counter),
         ).fetchall()
-        for row in known:
-            if row[1] == digest:
+        for number, digest in before:
+            if digest == delivery.digest:
                 # The same bytes were committed whole, so each reading is stored.
-                self._connection.execute(
+                connection.execute(
                     "UPDATE batch SET deliveries = deliveries + 1 WHERE id = ?",
-                    (row[0],),
+                    (number,),
                 )
-                return _Counts(row[0], known=len(batch.readings))
-        number = self._id(
+                return _Counts(0, known=batch.count)
+        ((last,),) = connection.execute("SELECT coalesce(max(last_id), 0) FROM batch")
+        first = last + 1
+        times = [ms for group in batch.groups for ms in group.utc_ms if ms is not None]
+        number = _id(
+            connection,
             _BATCH,
-            (station, batch.counter, digest, batch.made_ms, delivery.received_ms),
+            (
+                station,
+                batch.counter,
+                delivery.digest,
+                batch.made_ms,
+                received_ms,
+                first,
+                last + batch.count,
+                min(times, default=None),
+                max(times, default=None),
+            ),
         )
-        return _Counts(number, fork=bool(known))
-
-    def _entries(self, at: int, delivery: Accepted, batch: int) -> Iterator[_Entry]:
-        tenant, received_ms = delivery.station.tenant, delivery.received_ms
-        station = self._station(delivery.station, received_ms)
-        devices: dict[Device, int] = {}
-        for reading in delivery.batch.readings:
-            device = devices.get(reading.device)
-            if device is None:
-                device = self._device(tenant, reading.device, received_ms)
-                devices[reading.device] = device
-            found: Key = key(reading)
-            yield _Entry(
-                delivery=at,
-                key=(device, *found[1:]),
-                said_by=(fingerprint(reading), batch, station, self._driver(reading)),
-                reading=reading,
-                received_ms=received_ms,
+        counts = _Counts(number, fork=bool(before))
+        for group in batch.groups:
+            device = _device(
+                connection, delivery.station.tenant, group.device, received_ms
             )
+            driver = self._driver(connection, group.driver)
+            made = rows_of(group, first, device, number, driver)
+            entries.append(_Entry(counts, group, first, device, made))
+            first += group.count
+        return counts
 
-    def _insert(self, entries: list[_Entry], counted: dict[int, _Counts]) -> None:
+    def _insert(self, connection: apsw.Connection, entries: list[_Entry]) -> None:
         # Stores are fastest when keys come in order; the sort is stable, so that
         # of two reports of one reading the earlier stands.
-        entries.sort(key=lambda entry: entry.key)
-        tallies: dict[tuple[object, object], _Tally] = defaultdict(_Tally)
+        entries.sort(key=attrgetter("device"))
         for entry in entries:
-            counts = counted[entry.delivery]
-            row = facts(entry.reading, entry.received_ms)
-            number = self._new(_INSERT_READING, (*entry.key, *entry.said_by, *row))
-            if number is not None:
-                counts.new += 1
-                tally = tallies[entry.key[0], entry.key[3]]
-                tally.readings += 1
-                tally.flagged += bool(entry.reading.quality)
-                tally.last_reading = number
-                if entry.reading.utc_ms is not None:
-                    tally.utc_ms.append(entry.reading.utc_ms)
-            elif self._amend(entry, row):
-                counts.amended += 1
-            else:
-                counts.known += 1
-        self._count(counted, tallies)
+            _leave_out_gone(connection, entry)
+        rows = [row for entry in entries for row in entry.rows]
+        before = connection.total_changes()
+        connection.executemany(_INSERT_READING, rows)
+        whole = connection.total_changes() - before == len(rows)
+        tallies: dict[tuple[int, int], _Tally] = defaultdict(_Tally)
+        for entry in entries:
+            new = entry.rows if whole else self._new(connection, entry)
+            entry.counts.new += len(new)
+            if new:
+                kind = KIND_NUMBERS[entry.group.kind]
+                _tell(tallies[entry.device, kind], new)
+        connection.executemany(_TALLY, map(_tally_row, tallies.items()))
 
-    def _amend(self, entry: _Entry, row: _Row) -> bool:
-        """Keep a report that differs from what is stored; return whether it did."""
-        ((stored, stands),) = self._connection.execute(_FIND_READING, entry.key)
-        if stands == entry.said_by[0]:
-            return False
-        new = self._new(_INSERT_AMENDMENT, (stored, *entry.said_by, *row))
-        return new is not None
+    def _new(self, connection: apsw.Connection, entry: _Entry) -> list[Row]:
+        """Return the rows that were inserted; keep what others say otherwise."""
+        if not entry.rows:
+            return []
+        ids = {
+            number
+            for (number,) in connection.execute(
+                "SELECT id FROM reading WHERE id BETWEEN ? AND ?",
+                (entry.rows[0][0], entry.rows[-1][0]),
+            )
+        }
+        for row in entry.rows:
+            if row[0] not in ids:
+                self._meet(connection, entry, row)
+        return [row for row in entry.rows if row[0] in ids]
 
-    def _count(
-        self,
-        counted: dict[int, _Counts],
-        tallies: dict[tuple[object, object], _Tally],
-    ) -> None:
-        self._connection.executemany(
-            "UPDATE batch SET new = new + ?, known = known + ?, amended = amended + ? "
-            "WHERE id = ? AND deliveries = 1",
-            [
-                (counts.new, counts.known, counts.amended, counts.batch)
-                for counts in counted.values()
-            ],
-        )
-        self._connection.executemany(
-            _TALLY,
-            [
-                (
-                    device,
-                    kind,
-                    tally.readings,
-                    tally.flagged,
-                    min(tally.utc_ms, default=None),
-                    max(tally.utc_ms, default=None),
-                    tally.last_reading,
-                )
-                for (device, kind), tally in tallies.items()
-            ],
-        )
+    def _meet(self, connection: apsw.Connection, entry: _Entry, row: Row) -> None:
+        """Keep a report of a stored reading if it says something else."""
+        key = row[_KEY]
+        ((stored, name, version, *facts),) = connection.execute(_FIND_READING, key)
+        report = entry.group.reading(row[0] - entry.first)
+        stands = reading_of(report.device, (name, version), key, tuple(facts))
+        told = fingerprint(report)
+        if fingerprint(stands) != told:
+            driver = self._driver(connection, entry.group.driver)
+            amendment = (stored, told, entry.counts.batch, driver, *facts_of(report))
+            connection.execute(_INSERT_AMENDMENT, amendment)
+            if connection.changes():
+                entry.counts.amended += 1
+                return
+        entry.counts.known += 1
 
-    def _quarantine(self, refused: Refused) -> None:
-        station = refused.station and self._station(
-            refused.station, refused.received_ms
+    def _quarantine(self, connection: apsw.Connection, refused: Refused) -> None:
+        station = refused.station and _station(
+            connection, refused.station, refused.received_ms
         )
-        self._connection.execute(
+        connection.execute(
             _QUARANTINE,
             (
                 refused.topic,
@@ -298,33 +292,66 @@ class Writer:
             ),
         )
 
-    def _greet(self, greeting: Greeting) -> None:
-        station = self._station(greeting.station, greeting.received_ms)
-        self._connection.execute(
+    def _greet(self, connection: apsw.Connection, greeting: Greeting) -> None:
+        station = _station(connection, greeting.station, greeting.received_ms)
+        connection.execute(
             "UPDATE station SET status = ?, status_ms = ? WHERE id = ?",
             (greeting.status, greeting.received_ms, station),
         )
 
-    def _station(self, station: Station, seen_ms: int) -> int:
-        return self._id(_STATION, (*station, seen_ms))
-
-    def _device(self, tenant: str, device: Device, seen_ms: int) -> int:
-        parts = (device.manufacturer, device.model, device.serial, device.firmware)
-        return self._id(_DEVICE, (tenant, device.id, *parts, seen_ms))
-
-    def _driver(self, reading: Reading) -> int:
-        name = reading.driver, reading.driver_version
+    def _driver(self, connection: apsw.Connection, name: tuple[str, str]) -> int:
         if name not in self._drivers:
-            self._drivers[name] = self._id(_DRIVER, name)
+            self._drivers[name] = _id(connection, _DRIVER, name)
         return self._drivers[name]
 
-    def _id(self, statement: str, row: _Row) -> int:
-        found: list[_Row] = self._connection.execute(statement, row).fetchall()
-        return int(found[0][0])
 
-    def _new(self, statement: str, row: _Row) -> int | None:
-        """Insert a row; return its id, or None if its key was there."""
-        self._connection.execute(statement, row)
-        if not self._connection.changes():
-            return None
-        return self._connection.last_insert_rowid()
+def _leave_out_gone(connection: apsw.Connection, entry: _Entry) -> None:
+    """Leave out readings that were erased or archived: they are known."""
+    some = connection.execute(
+        "SELECT 1 FROM gone WHERE device = ? LIMIT 1", (entry.device,)
+    ).fetchall()
+    if not some:
+        return
+    kept = [
+        row
+        for row in entry.rows
+        if not connection.execute(_IS_GONE, row[_KEY]).fetchall()
+    ]
+    entry.counts.known += len(entry.rows) - len(kept)
+    entry.rows = kept
+
+
+def _tell(tally: _Tally, rows: Sequence[Row]) -> None:
+    tally.readings += len(rows)
+    tally.flagged += sum(row[_QUALITY] != 0 for row in rows)
+    tally.last_reading = max(tally.last_reading, rows[-1][0])
+    tally.utc_ms += [row[_UTC] for row in rows if row[_UTC] is not None]
+
+
+def _tally_row(item: tuple[tuple[int, int], _Tally]) -> Row:
+    (device, kind), tally = item
+    return (
+        device,
+        kind,
+        tally.readings,
+        tally.flagged,
+        min(tally.utc_ms, default=None),
+        max(tally.utc_ms, default=None),
+        tally.last_reading,
+    )
+
+
+def _station(connection: apsw.Connection, station: Station, seen_ms: int) -> int:
+    return _id(connection, _STATION, (*station, seen_ms))
+
+
+def _device(
+    connection: apsw.Connection, tenant: str, device: Device, seen_ms: int
+) -> int:
+    parts = (device.manufacturer, device.model, device.serial, device.firmware)
+    return _id(connection, _DEVICE, (tenant, device.id, *parts, seen_ms))
+
+
+def _id(connection: apsw.Connection, statement: str, row: Row) -> int:
+    found: list[Row] = connection.execute(statement, row).fetchall()
+    return int(found[0][0])

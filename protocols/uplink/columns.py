@@ -19,6 +19,7 @@ places from 1. Codec numbers from 18 on are not known yet; an unknown one is ref
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, pairwise
 from typing import Any
@@ -48,6 +49,27 @@ _POWERS = range(-31, 32)  # of ten, of shared decimals
 Item = object
 Check = Callable[[object], bool]
 Encoded = list[object]
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A check that lets the integers from ``low`` to ``high`` pass.
+
+    Attributes:
+        low: The least of them.
+        high: The greatest.
+        other: A check for what is no integer.
+    """
+
+    low: int = -(1 << 63)
+    high: int = (1 << 63) - 1
+    other: Check = lambda _item: False
+
+    def __call__(self, item: object) -> bool:
+        """Whether ``item`` may stand there; bools are no integers."""
+        if type(item) is int:
+            return self.low <= item <= self.high
+        return self.other(item)
 
 
 class Shared:
@@ -110,15 +132,16 @@ class Shared:
         self._others += columns
         return place
 
-    def encode(self) -> bytes | None:
-        """Return the series; None where nothing was taken in."""
+    def encode(self, *, fast: bool) -> bytes | None:
+        """Return the series, as `series.encode`; None where nothing was taken in."""
         if not self._measured and not self._others:
             return None
         whole = np.zeros(len(self._times), np.int8)
         times = Column(np.array(self._times, np.int64), whole)
         others = [Column(numbers, whole) for numbers in self._others]
         columns = *self._measured, *others
-        return series.encode(Series(times, columns), measured=len(self._measured))
+        measured = len(self._measured)
+        return series.encode(Series(times, columns), fast=fast, measured=measured)
 
 
 class Taken:
@@ -141,19 +164,18 @@ class Taken:
             raise _error("series", f"has not {count} rows")
         self._columns = (found.time, *found.values)
 
-    def decimals(self, name: str, place: object) -> list[tuple[int | None, int]]:
-        """Return a column of mantissas and powers; a mantissa of None is absent.
+    def decimals(self, name: str, place: object) -> tuple[list[int | None], list[int]]:
+        """Return the mantissas and powers of a column; a mantissa of None is absent.
 
         Raises:
             DecodeError: There is none at ``place``.
         """
-        if type(place) is not int or not 0 <= place < len(self._columns):
-            raise _error(name, f"has the place {place!r:.20}, where nothing is")
-        mantissas, powers = (each.tolist() for each in self._columns[place])
-        return [
-            (None, 0) if power == ABSENT else (mantissa, power)
-            for mantissa, power in zip(mantissas, powers, strict=True)
-        ]
+        column = self._column(name, place)
+        mantissas: list[int | None] = column.mantissa.tolist()
+        powers: list[int] = column.exponent.tolist()
+        for at in np.flatnonzero(column.exponent == ABSENT).tolist():
+            mantissas[at], powers[at] = None, 0
+        return mantissas, powers
 
     def integers(self, name: str, place: object, base: object) -> list[object]:
         """Return a column of integers, each ``base`` more than it is there.
@@ -163,12 +185,16 @@ class Taken:
         """
         if type(base) is not int:
             raise _error(name, "has a base that is no integer")
-        found: list[object] = []
-        for number, power in self.decimals(name, place):
-            if number is None or power != 0:
-                raise _error(name, f"is no column of integers at the place {place}")
-            found.append(base + number)
-        return found
+        column = self._column(name, place)
+        if column.exponent.any():
+            raise _error(name, f"is no column of integers at the place {place}")
+        numbers: list[int] = column.mantissa.tolist()
+        return [base + number for number in numbers] if base else [*numbers]
+
+    def _column(self, name: str, place: object) -> Column:
+        if type(place) is not int or not 0 <= place < len(self._columns):
+            raise _error(name, f"has the place {place!r:.20}, where nothing is")
+        return self._columns[place]
 
 
 def encode(items: Sequence[Item], shared: Shared | None = None) -> Encoded:
@@ -216,7 +242,9 @@ def decode(
         case 0:
             items = _all(name, data, count)
         case 1:
-            items = _repeated(name, [data], [0] * count)
+            if _size(data) * count > _MOST_BYTES:
+                raise _too_large(name)
+            items = [data] * count
         case 2:
             items = _summed(name, _all(name, data, count))
         case 3:
@@ -228,10 +256,21 @@ def decode(
             items = list(map(str, decode(name, data, count, is_int, taken)))
         case _:
             items = _from_series(name, codec, data, count, taken)
-    for at, item in enumerate(items[:1] if codec == _CONSTANT else items):
+    for at, item in enumerate(_unlike(codec, items, check)):
         if not check(item):
             raise _error(name, f"has {item!r:.40} as item {at}", Fault.BAD_FIELD)
     return items
+
+
+def _unlike(codec: object, items: list[Any], check: Check) -> list[Any]:
+    """Return the items to check: where these may stand, so may all others."""
+    match codec:
+        case 1 | 17:  # the same item; frames as the head allows them
+            return items[:1]
+        case 16 if isinstance(check, Whole):  # integers
+            return [min(items), max(items)] if items else []
+        case _:
+            return items
 
 
 def place_of(column: object) -> int | None:

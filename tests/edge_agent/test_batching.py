@@ -83,7 +83,7 @@ class Station(RuleBasedStateMachine):
         self.box = Outbox(folder / "outbox.db")
         self.held.callback(self.box.close)
         self.box._db.pragma("synchronous", "OFF")
-        self.policy = Policy(size, delay_s, window, metered, 20.0, 30)
+        self.policy = Policy(size, delay_s, window, metered, 20.0, 30, fast=not metered)
         self.now_s = 0.0
         self.captured_at: list[float] = []
         self.alarming: set[int] = set()

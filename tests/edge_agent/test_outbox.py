@@ -388,14 +388,19 @@ def test_a_batch_that_was_overtaken_and_forgotten_is_made_anew(
     fit = records.fit
 
     def overtaken(
-        station: str, counter: int, made_ms: int, readings: Sequence[Reading]
+        station: str,
+        counter: int,
+        made_ms: int,
+        readings: Sequence[Reading],
+        *,
+        fast: bool,
     ) -> tuple[int, bytes]:
         monkeypatch.undo()
         sooner = outbox.make_batch("s", 1, 1)
         assert sooner is not None
         stored = Entry(0, envelope.digest(sooner.message), Result.STORED)
         outbox.forget([stored])
-        return fit(station, counter, made_ms, readings)
+        return fit(station, counter, made_ms, readings, fast=fast)
 
     monkeypatch.setattr(records, "fit", overtaken)
     made = outbox.make_batch("s", 2)

@@ -24,7 +24,7 @@ from protocols.observation import (
     Value,
 )
 from protocols.uplink import envelope, receipt
-from protocols.uplink.batch import Batch, decode
+from protocols.uplink.batch import Batch, open_batch
 from protocols.uplink.topics import Station
 
 STATION = Station("clinic", "station-1")
@@ -107,7 +107,7 @@ def accepted(
 ) -> Accepted:
     """Return a batch as it reaches the store."""
     sent = message(counter, *readings, station=station)
-    return Accepted(station, decode(sent), envelope.digest(sent), received_ms)
+    return Accepted(station, open_batch(sent), envelope.digest(sent), received_ms)
 
 
 def eventually(holds: Callable[[], bool], timeout_s: float = 15.0) -> bool:

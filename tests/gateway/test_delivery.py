@@ -36,7 +36,7 @@ def test_a_good_batch_is_accepted() -> None:
 
     assert isinstance(found, Accepted)
     assert (found.station, found.batch.counter) == (STATION, 3)
-    assert found.batch.readings == (glucose(1),)
+    assert found.batch.readings() == (glucose(1),)
 
 
 def test_a_status_is_a_greeting() -> None:

@@ -496,6 +496,25 @@ def test_any_readings_come_back_as_they_were_and_fit_the_cddl(
             assert str(a.number) == str(b.number)
 
 
+@given(st.lists(_READINGS, min_size=1, max_size=6), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_a_key_made_by_the_column_is_the_readings_own(
+    readings: list[Reading], fast: bool
+) -> None:
+    """One that differs would store a reading twice, or take two for one."""
+    sent = Batch("s-1", 1, 0, tuple(readings))
+    found = batch.open_batch(sent.encode(fast=fast))
+
+    assert found.count == len(readings)
+    made = [
+        part
+        for group in found.groups
+        for part in zip(group.ordinals(), group.discriminators(), strict=True)
+    ]
+    keys = [key(reading) for reading in readings]
+    assert made == [(one.ordinal, one.discriminator) for one in keys]
+
+
 def test_readings_of_many_shapes_keep_their_order() -> None:
     """Groups are of neighbours only, so that no reading overtakes another."""
     readings = (FIRST, PRESSURE, SECOND, replace(FIRST, driver_version="2"), PRESSURE)

@@ -1,0 +1,366 @@
+"""Readings of one device, driver, kind and set of values, as columns.
+
+A store takes readings by the hundred: what it needs of them is checked and made by the
+column here, for a `Reading` of each would cost more than all the rest of their way.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+
+import cbor2
+import numpy as np
+from numpy.typing import NDArray
+
+from protocols.errors import DecodeError, Fault
+from protocols.observation import (
+    POSITION,
+    QUANTITIES,
+    Device,
+    Kind,
+    LinkSecurity,
+    Observation,
+    Quality,
+    Quantity,
+    Reading,
+    State,
+    TimeMethod,
+    Unit,
+    Value,
+    key,
+)
+from protocols.units import measures
+from protocols.uplink import columns
+from protocols.uplink.columns import Taken, Whole
+from protocols.uplink.envelope import is_int
+from protocols.uplink.facts import (
+    COLUMNS,
+    DEFAULTS,
+    EPOCH_S,
+    is_none,
+    one_of,
+    read_time,
+)
+
+I8 = NDArray[np.int64]
+
+# Numbers on the wire never change their meaning; new ones are added at the end.
+KINDS = tuple(Kind)
+UNITS = tuple(Unit)
+_QUANTITIES = tuple(Quantity)
+_NUMBERED = {quantity: at for at, quantity in enumerate(_QUANTITIES)}
+_DAY_S = 86_400
+_REMEMBERED = 1 << 16  # values whose digest is kept, as most come again
+_MANTISSA = Whole(other=is_none)
+_POWER = Whole(-128, 127)
+_STATE = one_of(State)
+_BOUNDS = (State.ABOVE_RANGE, State.BELOW_RANGE)
+
+Number = tuple[int | None, int, int]
+"""Of one value: mantissa, power of ten, state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What the readings of a group have of one quantity; each list is one a reading.
+
+    Attributes:
+        quantity: What is measured.
+        unit: In which unit.
+        mantissas: None where there is no number.
+        exponents: Powers of ten, -128 to 127.
+        states: Numbers of `State`.
+    """
+
+    quantity: Quantity
+    unit: Unit
+    mantissas: list[int | None]
+    exponents: list[int]
+    states: list[int]
+
+    def numbers(self) -> list[Number]:
+        """Return mantissa, exponent and state of each reading."""
+        return list(zip(self.mantissas, self.exponents, self.states, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Checked columns, from which no `Reading` can fail to be made.
+
+    Attributes:
+        device: The device of all.
+        driver: Name and version of the driver of all.
+        kind: The kind of all.
+        count: How many readings they are.
+        facts: By the names in `facts.COLUMNS`, a list of one item a reading, as on the
+            wire.
+        clock_s: Shape (count,): the device's clock in s since 1970, its own time; only
+            where ``facts["device time"]`` is an integer.
+        utc_ms: One a reading: the true time in ms since 1970; None is unknown.
+        values: One for each quantity, in the driver's order.
+    """
+
+    device: Device
+    driver: tuple[str, str]
+    kind: Kind
+    count: int
+    facts: dict[str, list[Any]]
+    clock_s: I8
+    utc_ms: list[int | None]
+    values: tuple[Values, ...]
+
+    def readings(self) -> list[Reading]:
+        """Return the readings one by one."""
+        return [self.reading(at) for at in range(self.count)]
+
+    def reading(self, at: int) -> Reading:
+        """Return one reading.
+
+        Args:
+            at: Its place, from 0.
+        """
+        facts = {name: items[at] for name, items in self.facts.items()}
+        return Reading(
+            device=self.device,
+            driver=self.driver[0],
+            driver_version=self.driver[1],
+            observation=Observation(
+                kind=self.kind,
+                values=tuple(_value(column, at) for column in self.values),
+                device_time=read_time(facts["device time"]),
+                offset_min=facts["offset"],
+                sequence=facts["sequence"],
+                slot=facts["slot"],
+                status=tuple(facts["status"]),
+                context=_sorted_pairs(facts["context"]),
+                raw=tuple(facts["raw"]),
+            ),
+            captured_ms=facts["captured"],
+            utc_ms=self.utc_ms[at],
+            time_method=TimeMethod(facts["time method"]),
+            time_bound_ms=facts["time bound"],
+            link=LinkSecurity(facts["link"]),
+            quality=Quality(facts["quality"]),
+            generation=facts["generation"],
+            arrival=facts["arrival"],
+            person=facts["person"],
+            evidence=_sorted_pairs(facts["evidence"]),
+        )
+
+    def ordinals(self) -> list[int]:
+        """Return the ordinal of each reading's `observation.key`."""
+        sequences = self.facts["sequence"]
+        if None not in sequences:
+            return sequences
+        packed = packed_clocks(self.clock_s).tolist()
+        whole = [type(item) is int for item in self.facts["device time"]]
+        arrivals = self.facts["arrival"]
+        return [
+            clock
+            if sequence is None and arrival is None and is_whole
+            else key(self.reading(at)).ordinal
+            for at, (sequence, arrival, is_whole, clock) in enumerate(
+                zip(sequences, arrivals, whole, packed, strict=True)
+            )
+        ]
+
+    def discriminators(self) -> list[int]:
+        """Return the discriminator of each reading's `observation.key`."""
+        heads = [
+            (_NUMBERED[one.quantity], UNITS.index(one.unit)) for one in self.values
+        ]
+        said = [
+            [_said(*head, *number) for number in column.numbers()]
+            for head, column in zip(heads, self.values, strict=True)
+        ]
+        positions = [
+            None if context is None else context.get(POSITION)
+            for context in self.facts["context"]
+        ]
+        return list(map(_discriminator, zip(*said, strict=True), positions))
+
+
+def packed_clocks(clock_s: I8) -> I8:
+    """Return `observation.packed_time` of clocks.
+
+    Args:
+        clock_s: Shape (n,): s since 1970, of the years 1582 to 9999.
+
+    Returns:
+        Shape (n,).
+    """
+    moments = clock_s.astype("datetime64[s]")
+    months = moments.astype("datetime64[M]").astype(np.int64)
+    days = moments.astype("datetime64[D]")
+    day = (days - moments.astype("datetime64[M]").astype("datetime64[D]")).astype(
+        np.int64
+    )
+    second = clock_s - days.astype(np.int64) * _DAY_S
+    packed = months // 12 + 1970
+    for part in (
+        months % 12 + 1,
+        day + 1,
+        second // 3_600,
+        second // 60 % 60,
+        second % 60,
+    ):
+        packed = packed << 8 | part
+    return packed
+
+
+def decode(
+    group: dict[int, object],
+    devices: Sequence[Device],
+    drivers: Sequence[tuple[str, str]],
+    count: int,
+) -> Group:
+    """Read a group of a batch.
+
+    Args:
+        group: As it stands in the batch.
+        devices: Of the batch.
+        drivers: Of the batch, name and version.
+        count: How many readings it has, checked by the caller.
+
+    Raises:
+        DecodeError: It is damaged, or holds what no reading can be.
+    """
+    device = devices[_place("group's device", group[1], len(devices))]
+    driver = drivers[_place("group's driver", group[2], len(drivers))]
+    kind = KINDS[_place("kind", group[3], len(KINDS))]
+    taken = Taken(group[7], count) if 7 in group else None
+    facts = _facts(group[5], count, taken)
+    columns_of_values = group[6]
+    if not isinstance(columns_of_values, list) or not 1 <= len(columns_of_values) <= 16:
+        raise _error("values", "are no array of 1 to 16")
+    values = tuple(_values(item, count, taken) for item in columns_of_values)
+    times = facts["device time"]
+    clock_s = np.array(
+        [time + EPOCH_S if type(time) is int else 0 for time in times], np.int64
+    )
+    found = Group(
+        device=device,
+        driver=driver,
+        kind=kind,
+        count=count,
+        facts=facts,
+        clock_s=clock_s,
+        utc_ms=[
+            None if behind is None else behind + 1000 * clock
+            for behind, clock in zip(facts["utc"], clock_s.tolist(), strict=True)
+        ],
+        values=values,
+    )
+    if problem := _problem(found):
+        raise _error("reading", f"cannot be: {problem}", Fault.BAD_FIELD)
+    return found
+
+
+def _facts(found: object, count: int, taken: Taken | None) -> dict[str, list[Any]]:
+    if not isinstance(found, dict) or not found.keys() <= COLUMNS.keys():
+        raise _error("columns", "hold one unknown here", Fault.UNSUPPORTED_VERSION)
+    return {
+        name: columns.decode(name, found[number], count, check, taken)
+        if number in found
+        else [DEFAULTS.get(number)] * count
+        for number, (name, _, check) in COLUMNS.items()
+    }
+
+
+def _values(column: object, count: int, taken: Taken | None) -> Values:
+    if not isinstance(column, list) or len(column) != 5:
+        raise _error("values", "have not 5 parts")
+    quantity = _QUANTITIES[_place("quantity", column[0], len(_QUANTITIES))]
+    unit = UNITS[_place("unit", column[1], len(UNITS))]
+    if not measures(unit, quantity):
+        raise _error("unit", f"{unit} does not measure {quantity}", Fault.BAD_FIELD)
+    name = quantity.value
+    mantissas: Sequence[Any]
+    exponents: Sequence[Any]
+    place = columns.place_of(column[2])
+    if taken is not None and place is not None and place == columns.place_of(column[3]):
+        mantissas, exponents = taken.decimals(name, place)
+    else:
+        mantissas = columns.decode(name, column[2], count, _MANTISSA, taken)
+        exponents = columns.decode(name, column[3], count, _POWER, taken)
+    states: list[Any] = columns.decode(name, column[4], count, _STATE, taken)
+    return Values(quantity, unit, [*mantissas], [*exponents], states)
+
+
+def _problem(group: Group) -> str:
+    """Return why the readings can't be; empty if they can."""
+    quantities = [column.quantity for column in group.values]
+    if len({*quantities}) < len(quantities):
+        return f"{group.kind} needs values, each of another quantity"
+    if not {*quantities} <= QUANTITIES[group.kind]:
+        return f"{', '.join(quantities)} is not what {group.kind} has"
+    for context in {id(item): item for item in group.facts["context"]}.values():
+        sampled = context is not None and "control_solution" in context.values()
+        if sampled and group.kind != Kind.CONTROL_SOLUTION:
+            return f"{group.kind} of control solution is no person's"
+    for utc_ms, method in zip(group.utc_ms, group.facts["time method"], strict=True):
+        if (utc_ms is None) is not (method == TimeMethod.UNKNOWN):
+            return f"{TimeMethod(method).name} does not go with {utc_ms}"
+    return next(filter(None, map(_problem_of_values, group.values)), "")
+
+
+def _problem_of_values(column: Values) -> str:
+    if not any(column.states) and None not in column.mantissas:
+        return ""
+    for mantissa, state in zip(column.mantissas, column.states, strict=True):
+        measured = state == State.MEASURED
+        if measured is (mantissa is None) and state not in _BOUNDS:
+            return f"{State(state).name} does not go with {mantissa}"
+    return ""
+
+
+@lru_cache(_REMEMBERED)
+def _said(
+    quantity: int, unit: int, mantissa: int | None, exponent: int, state: int
+) -> bytes:
+    """Return a value as `observation.key` takes it into its digest."""
+    number = decimal(mantissa, exponent)
+    text = None if number is None else str(number)
+    parts = [_QUANTITIES[quantity].value, UNITS[unit].value, text, state]
+    return cbor2.dumps(parts, canonical=True)
+
+
+@lru_cache(_REMEMBERED)
+def _discriminator(values: tuple[bytes, ...], position: str | None) -> int:
+    parts = [*values]
+    if position is not None:
+        parts.append(cbor2.dumps(position))
+    # An array of at most 23 items has one byte before them.
+    said = b"".join([bytes([0x80 | len(parts)]), *parts])
+    return int.from_bytes(blake2b(said, digest_size=2).digest(), "big")
+
+
+def decimal(mantissa: int | None, exponent: int) -> Decimal | None:
+    """Return the exact decimal, its precision included."""
+    if mantissa is None:
+        return None
+    digits = tuple(map(int, str(abs(mantissa))))
+    return Decimal((int(mantissa < 0), digits, exponent))
+
+
+def _value(column: Values, at: int) -> Value:
+    number = decimal(column.mantissas[at], column.exponents[at])
+    return Value(column.quantity, column.unit, number, State(column.states[at]))
+
+
+def _sorted_pairs(item: dict[str, str] | None) -> tuple[tuple[str, str], ...]:
+    return () if item is None else tuple(sorted(item.items()))
+
+
+def _place(name: str, value: object, count: int) -> int:
+    if not is_int(value, 0, count - 1):
+        problem = f"is {value!r:.20}, no integer from 0 to {count - 1}"
+        raise _error(name, problem, Fault.OUT_OF_RANGE)
+    return int(value)  # type: ignore[call-overload, no-any-return] # it is one
+
+
+def _error(name: str, problem: str, fault: Fault = Fault.BAD_FRAME) -> DecodeError:
+    return DecodeError("batch", name, problem, b"", 0, fault)
