@@ -637,7 +637,7 @@ def _problem(station: str, now_ms: int, record: bytes) -> str | None:
     """Return why no message can be made of a record; None if one can."""
     try:
         reading = records.from_record(record)
-        records.fit(station, records.MOST_COUNTER, now_ms, [reading], fast=False)
+        records.fit(station, records.MOST_COUNTER, now_ms, [reading])
     except DecodeError as error:
         if error.fault == Fault.UNSUPPORTED_VERSION:
             raise OutboxError(

@@ -51,7 +51,7 @@ def fit(
     made_ms: int,
     readings: Sequence[Reading],
     *,
-    fast: bool,
+    fast: bool = False,
 ) -> tuple[int, bytes]:
     """Return how many of the first readings one message holds, and the message.
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from gateway.store import Accepted, Delivery, Greeting, Refused
+from gateway.store.rows import prepare
 from protocols.errors import DecodeError
 from protocols.uplink import batch
 from protocols.uplink.envelope import MAX_MESSAGE, digest
@@ -77,7 +78,8 @@ def open_message(message: Message, tenant: str) -> Delivery:
         return refuse(message, str(error))
     if problem := _batch_problem(found, station):
         return refuse(message, problem)
-    return Accepted(station, found, message.digest, message.received_ms)
+    ready = prepare(found, message.payload)
+    return Accepted(station, ready, message.digest, message.received_ms)
 
 
 def refuse(message: Message, reason: str) -> Refused:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway.store.database import Database
+from gateway.store.rows import Prepared
 from protocols.observation import Device, Kind, Reading
-from protocols.uplink.batch import Opened
 from protocols.uplink.topics import Station
 
 
@@ -31,13 +31,13 @@ class Accepted:
 
     Attributes:
         station: By the topic that it came on.
-        batch: What it says, by the column.
+        batch: What it says, ready to be written.
         digest: SHA-256 of the message, 32 bytes.
         received_ms: When it came.
     """
 
     station: Station
-    batch: Opened
+    batch: Prepared
     digest: bytes
     received_ms: int
 
@@ -170,6 +170,11 @@ class Amendment:
     stored: Stored
     digest: bytes
     reading: int
+
+    @property
+    def id(self) -> int:
+        """Its place in the order of arrival of amendments."""
+        return self.stored.id
 
 
 @dataclass(frozen=True, slots=True)

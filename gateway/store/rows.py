@@ -5,6 +5,7 @@ says already, the row does not say again. JSON keeps exact decimals as text.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from itertools import repeat
@@ -18,6 +19,7 @@ from gateway.store.database import Row
 from protocols.gatt.time import DateTime
 from protocols.observation import (
     Device,
+    Kind,
     LinkSecurity,
     Observation,
     Quality,
@@ -28,6 +30,7 @@ from protocols.observation import (
     Unit,
     Value,
 )
+from protocols.uplink.batch import Opened, open_batch
 from protocols.uplink.facts import read_time
 from protocols.uplink.group import KINDS, Group, Values, decimal
 
@@ -49,7 +52,91 @@ _PAIRS = msgspec.json.Decoder(_Pairs)
 _NAMES = msgspec.json.Decoder(tuple[str, ...])
 
 
-def rows(group: Group, first: int, device: int, batch: int, driver: int) -> list[Row]:
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A batch, ready to be written; made where there is time for it.
+
+    Attributes:
+        station: The id of the station that sent it.
+        counter: Of the station's batches.
+        made_ms: The station's clock when it made the batch.
+        groups: Its readings, in order.
+        message: The batch as it came.
+    """
+
+    station: str
+    counter: int
+    made_ms: int
+    groups: tuple["Made", ...]
+    message: bytes
+
+    @property
+    def count(self) -> int:
+        """How many readings it holds."""
+        return sum(group.count for group in self.groups)
+
+    def readings(self) -> tuple[Reading, ...]:
+        """Return its readings one by one."""
+        return open_batch(self.message).readings()
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A group of a batch as rows, but for the numbers that a store gives.
+
+    Attributes:
+        device: The device of all.
+        driver: Name and version of the driver of all.
+        kind: The kind of all.
+        utc_ms: The true times; None is unknown.
+        parts: One a reading: its key without the device, and its facts.
+        first: Which reading of its batch the first is, from 0.
+        message: The batch as it came.
+    """
+
+    device: Device
+    driver: tuple[str, str]
+    kind: Kind
+    utc_ms: list[int | None]
+    parts: list[tuple[Row, Row]]
+    first: int
+    message: bytes
+
+    @property
+    def count(self) -> int:
+        """How many readings it holds."""
+        return len(self.parts)
+
+    def reading(self, at: int) -> Reading:
+        """Return one reading, from the message again.
+
+        Args:
+            at: Its place, from 0.
+        """
+        return open_batch(self.message).readings()[self.first + at]
+
+
+def prepare(batch: Opened, message: bytes) -> Prepared:
+    """Return a batch ready to be written.
+
+    Args:
+        batch: What ``message`` says.
+        message: As it came.
+    """
+    groups, first = [], 0
+    for group in batch.groups:
+        device, driver, kind, times = (
+            group.device,
+            group.driver,
+            group.kind,
+            group.utc_ms,
+        )
+        groups.append(Made(device, driver, kind, times, _parts(group), first, message))
+        first += group.count
+    return Prepared(batch.station, batch.counter, batch.made_ms, tuple(groups), message)
+
+
+def rows(group: Made, first: int, device: int, batch: int, driver: int) -> list[Row]:
     """Return a group's readings as rows, in the order of `READING`.
 
     Args:
@@ -59,36 +146,41 @@ def rows(group: Group, first: int, device: int, batch: int, driver: int) -> list
         batch: Of their batch.
         driver: Of their driver.
     """
-    facts, count = group.facts, group.count
-    slots = [-1 if slot is None else slot for slot in facts["slot"]]
-    return list(
-        zip(
-            range(first, first + count),
-            repeat(device, count),
-            facts["generation"],
-            slots,
-            repeat(KIND_NUMBERS[group.kind], count),
-            group.ordinals(),
-            group.discriminators(),
-            repeat(batch, count),
-            repeat(driver, count),
-            group.utc_ms,
-            facts["time method"],
-            facts["time bound"],
-            facts["captured"],
-            _device_times(group),
-            facts["offset"],
-            facts["link"],
-            facts["quality"],
-            facts["person"],
-            _texts(facts["evidence"]),
-            _texts(facts["status"]),
-            _texts(facts["context"]),
-            _value_texts(group.values),
-            _raw(facts["raw"]),
-            strict=True,
-        )
+    said_by = (batch, driver)
+    return [
+        (number, device, *key, *said_by, *facts)
+        for number, (key, facts) in enumerate(group.parts, first)
+    ]
+
+
+def _parts(group: Group) -> list[tuple[Row, Row]]:
+    facts = group.facts
+    keys = zip(
+        facts["generation"],
+        [-1 if slot is None else slot for slot in facts["slot"]],
+        repeat(KIND_NUMBERS[group.kind], group.count),
+        group.ordinals(),
+        group.discriminators(),
+        strict=True,
     )
+    said = zip(
+        group.utc_ms,
+        facts["time method"],
+        facts["time bound"],
+        facts["captured"],
+        _device_times(group),
+        facts["offset"],
+        facts["link"],
+        facts["quality"],
+        facts["person"],
+        _texts(facts["evidence"]),
+        _texts(facts["status"]),
+        _texts(facts["context"]),
+        _value_texts(group.values),
+        _raw(facts["raw"]),
+        strict=True,
+    )
+    return list(zip(keys, said, strict=True))
 
 
 def facts_of(reading: Reading) -> Row:

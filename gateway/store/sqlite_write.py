@@ -9,11 +9,18 @@ import apsw
 
 from gateway.store import Accepted, Delivery, Greeting, Outcome, Refused
 from gateway.store.database import Row
-from gateway.store.rows import FACTS, KEY, KIND_NUMBERS, READING, facts_of, reading_of
+from gateway.store.rows import (
+    FACTS,
+    KEY,
+    KIND_NUMBERS,
+    READING,
+    Made,
+    facts_of,
+    reading_of,
+)
 from gateway.store.rows import rows as rows_of
 from gateway.store.sqlite_database import SqliteDatabase
 from protocols.observation import Device, fingerprint
-from protocols.uplink.group import Group
 from protocols.uplink.topics import Station
 
 _KEY = slice(1, 1 + len(KEY))
@@ -112,7 +119,7 @@ class _Entry:
     """One group of a batch, its readings as rows."""
 
     counts: _Counts
-    group: Group
+    group: Made
     first: int
     device: int
     rows: list[Row]

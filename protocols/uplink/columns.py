@@ -132,7 +132,7 @@ class Shared:
         self._others += columns
         return place
 
-    def encode(self, *, fast: bool) -> bytes | None:
+    def encode(self, *, fast: bool = False) -> bytes | None:
         """Return the series, as `series.encode`; None where nothing was taken in."""
         if not self._measured and not self._others:
             return None
@@ -242,9 +242,7 @@ def decode(
         case 0:
             items = _all(name, data, count)
         case 1:
-            if _size(data) * count > _MOST_BYTES:
-                raise _too_large(name)
-            items = [data] * count
+            items = _constant(name, data, count)
         case 2:
             items = _summed(name, _all(name, data, count))
         case 3:
@@ -267,8 +265,9 @@ def _unlike(codec: object, items: list[Any], check: Check) -> list[Any]:
     match codec:
         case 1 | 17:  # the same item; frames as the head allows them
             return items[:1]
-        case 16 if isinstance(check, Whole):  # integers
-            return [min(items), max(items)] if items else []
+        case 16 if isinstance(check, Whole) and items:  # integers
+            fits = check.low <= min(items) and max(items) <= check.high
+            return [] if fits else items
         case _:
             return items
 
@@ -397,6 +396,12 @@ def _repeated(name: str, items: list[object], places: Sequence[int]) -> list[obj
     if sum(sizes[place] for place in places) > _MOST_BYTES:
         raise _too_large(name)
     return [items[place] for place in places]
+
+
+def _constant(name: str, item: object, count: int) -> list[object]:
+    if _size(item) * count > _MOST_BYTES:
+        raise _too_large(name)
+    return [item] * count
 
 
 def _all(name: str, data: object, count: int) -> list[object]:

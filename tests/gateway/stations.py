@@ -10,6 +10,7 @@ from paho.mqtt.client import Client, MQTTMessage, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.store import Accepted
+from gateway.store.rows import prepare
 from protocols.gatt.time import DateTime
 from protocols.observation import (
     Device,
@@ -107,7 +108,8 @@ def accepted(
 ) -> Accepted:
     """Return a batch as it reaches the store."""
     sent = message(counter, *readings, station=station)
-    return Accepted(station, open_batch(sent), envelope.digest(sent), received_ms)
+    found = prepare(open_batch(sent), sent)
+    return Accepted(station, found, envelope.digest(sent), received_ms)
 
 
 def eventually(holds: Callable[[], bool], timeout_s: float = 15.0) -> bool:

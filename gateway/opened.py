@@ -1,0 +1,53 @@
+"""Opens a gateway's store for one command, whether the gateway runs or not."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:  # loaded by who uses them
+    from gateway.config import Config
+    from gateway.store import Store
+
+_FILE = click.Path(path_type=Path)
+
+
+def of_store(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options ``--config`` and ``--data``."""
+    command = click.option("--data", type=_FILE, help="Folder for all data.")(command)
+    return click.option(
+        "--config", "file", type=_FILE, help="Settings, as TOML; else the defaults."
+    )(command)
+
+
+@contextmanager
+def opened(file: Path | None, data: Path | None) -> Iterator["tuple[Config, Store]"]:
+    """Open the store that the settings name, and close it at the end.
+
+    Args:
+        file: The settings; None is the defaults.
+        data: The folder for all data, if not as the settings say.
+
+    Raises:
+        ClickException: The settings or the store can't be used.
+    """
+    import msgspec  # noqa: PLC0415 - so that help comes at once
+
+    from gateway.config import check, load  # noqa: PLC0415
+    from gateway.store import StoreUnavailable, StoreUnusable  # noqa: PLC0415
+    from gateway.store.opening import open_store  # noqa: PLC0415
+    from protocols.config import ConfigError  # noqa: PLC0415
+
+    try:
+        config = load(file)
+        if data is not None:
+            config = msgspec.structs.replace(config, data=str(data))
+        store = open_store(check(config))
+        try:
+            yield config, store
+        finally:
+            store.close()
+    except (ConfigError, StoreUnusable, StoreUnavailable) as error:
+        raise click.ClickException(str(error)) from error

@@ -1,0 +1,148 @@
+"""Opens messages: in a thread, and under load in processes of their own.
+
+Opening is mostly Python, of which a process runs one line at a time. A thread is
+enough while little comes; behind a backlog others open, and this process only commits.
+"""
+
+import asyncio
+import ctypes
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from time import monotonic, time_ns
+from typing import NamedTuple
+
+from gateway.delivery import Message, open_message
+from gateway.store import Delivery
+from protocols import compiled
+
+_MOST_PROCESSES = 4
+_BACKLOG = 64  # messages that wait, from which on processes are worth their memory
+_IDLE_S = 60.0  # without a backlog, after which they end
+_AGAIN_S = 10.0  # after they died, before they are tried again
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+_log = logging.getLogger(__name__)
+
+
+class Timed(NamedTuple):
+    """What a message brought, and when it was opened, in ns since 1970."""
+
+    delivery: Delivery
+    began_ns: int
+    ended_ns: int
+
+
+class Openers:
+    """Opens messages in the order in which they are given; for one thread.
+
+    Args:
+        tenant: The only tenant served; empty serves each.
+        processes: The most processes; without it one less than there are cores.
+    """
+
+    def __init__(self, tenant: str, processes: int | None = None) -> None:
+        cores = len(os.sched_getaffinity(0))
+        self._tenant = tenant
+        self._most = min(cores - 1, _MOST_PROCESSES) if processes is None else processes
+        self._thread = ThreadPoolExecutor(1, "opening")
+        self._processes: ProcessPoolExecutor | None = None
+        self._ready: list[Future[None]] = []
+        self._pressed_s = -_IDLE_S
+        self._not_before_s = 0.0
+
+    def open(self, messages: Sequence[Message], backlog: int) -> Future[list[Timed]]:
+        """Begin to open messages.
+
+        Args:
+            messages: As they came.
+            backlog: How many wait, these included.
+        """
+        self._adapt(backlog)
+        if self._processes is not None and all(one.done() for one in self._ready):
+            try:
+                return self._processes.submit(_open, messages, self._tenant)
+            except BrokenProcessPool:
+                self._give_up()
+        return self._thread.submit(_open, messages, self._tenant)
+
+    def result(
+        self, opening: Future[list[Timed]], messages: Sequence[Message]
+    ) -> list[Timed]:
+        """Wait for what was begun; where its process died, open here.
+
+        Args:
+            opening: What `open` returned.
+            messages: What it was given.
+        """
+        try:
+            return opening.result()
+        except BrokenProcessPool:
+            self._give_up()
+            return _open(messages, self._tenant)
+
+    def close(self) -> None:
+        """End the thread and the processes."""
+        self._thread.shutdown()
+        self._end()
+
+    def _adapt(self, backlog: int) -> None:
+        now_s = monotonic()
+        if backlog >= _BACKLOG:
+            self._pressed_s = now_s
+            if (
+                self._processes is None
+                and self._most > 0
+                and now_s > self._not_before_s
+            ):
+                self._begin()
+        elif self._processes is not None and now_s > self._pressed_s + _IDLE_S:
+            self._end()
+
+    def _begin(self) -> None:
+        # Forking a process with threads may leave a lock for ever locked.
+        self._processes = ProcessPoolExecutor(
+            self._most,
+            multiprocessing.get_context("spawn"),
+            _settle,
+            (os.getpid(),),
+        )
+        self._ready = [self._processes.submit(_nothing) for _ in range(self._most)]
+
+    def _give_up(self) -> None:
+        if self._processes is not None:
+            _log.error("openers.died", extra={"again_in_s": _AGAIN_S})
+            self._not_before_s = monotonic() + _AGAIN_S
+            self._end()
+
+    def _end(self) -> None:
+        if self._processes is not None:
+            self._processes.shutdown(wait=False, cancel_futures=False)
+            self._processes = None
+
+
+def _open(messages: Sequence[Message], tenant: str) -> list[Timed]:
+    opened = []
+    for message in messages:
+        began_ns = time_ns()
+        opened.append(Timed(open_message(message, tenant), began_ns, time_ns()))
+    return opened
+
+
+def _settle(parent: int) -> None:
+    """Make a process one that opens: with kernels, and gone with its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # its parent stops it in order
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+    asyncio.run(compiled.warm())
+
+
+def _nothing() -> None:
+    """Be done once the process is there."""
