@@ -10,7 +10,7 @@ KERNEL_TESTS := tests/protocols/test_kernel.py tests/kernels tests/protocols/upl
 A_FEW := tests/protocols/test_kernel.py tests/protocols/uplink/test_series_golden.py
 SOURCES := drivers edge_agent firmware_sim gateway protocols tests bench scripts
 
-.PHONY: demo test check bench fuzz nojit aarch64 docs clean
+.PHONY: demo test check bench scale drill fuzz nojit aarch64 docs clean
 
 demo: .venv/.installed ## Show the whole way of a reading; ARGS=--once exits by itself.
 	@./scripts/system-packages dbus-daemon=dbus
@@ -19,7 +19,8 @@ demo: .venv/.installed ## Show the whole way of a reading; ARGS=--once exits by 
 test: check ## Everything that must hold: style, types, architecture, tests.
 
 check: .venv/.installed
-	@./scripts/system-packages dbus-daemon=dbus mosquitto=mosquitto chromium=chromium
+	@./scripts/system-packages dbus-daemon=dbus mosquitto=mosquitto chromium=chromium \
+		postgres=postgresql
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
@@ -31,11 +32,19 @@ check: .venv/.installed
 	@$(MAKE) --no-print-directory nojit KERNEL_TESTS='$(A_FEW)'
 
 bench: .venv/.installed ## Measure download, uplink, every driver, a backlog of 10^6.
-	@./scripts/system-packages dbus-daemon=dbus mosquitto=mosquitto
+	@./scripts/system-packages dbus-daemon=dbus mosquitto=mosquitto postgres=postgresql
 	$(BIN)/python bench/whole_way.py
 	$(BIN)/python bench/each_driver.py
 	$(BIN)/python bench/small_board.py
 	$(BIN)/python bench/backlog.py
+
+scale: .venv/.installed ## Kill and add gateways and brokers under load, many at a time.
+	@./scripts/system-packages mosquitto=mosquitto postgres=postgresql
+	$(BIN)/python -m pytest -q -m scale tests
+
+drill: .venv/.installed ## Back up a store under load, destroy it, restore it.
+	@./scripts/system-packages postgres=postgresql
+	$(BIN)/python -m pytest -q tests/gateway/test_backup.py
 
 fuzz: .venv/.installed ## Feed every decoder a million changed inputs; ARGS=--only KIND.
 	$(BIN)/python scripts/fuzz.py $(ARGS)

@@ -6,25 +6,20 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import click
 import simplejson
 
+from edge_agent.commands import Group
 from protocols import kinds
 from protocols.config import ConfigError
 from protocols.errors import DecodeError
 from protocols.kinds import Shown, UnknownKind
 
-_GROUP = "vitalwire.commands"
 
-
-class _Commands(click.Group):
-    """Finds the commands of other packages by entry point, when they are asked for.
-
-    Errors that any command may meet become one line on stderr and exit status 1.
-    """
+class _Commands(Group):
+    """Errors that any command may meet become one line on stderr and exit status 1."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -37,31 +32,12 @@ class _Commands(click.Group):
             where = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(f"{where}{error.strerror or error}") from error
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *_elsewhere()})
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        point = _elsewhere().get(cmd_name)
-        if point is None:
-            return super().get_command(ctx, cmd_name)
-        try:
-            command = point.load()
-        except ModuleNotFoundError as error:
-            return _missing(cmd_name, error.name or "a package")
-        return command if isinstance(command, click.Command) else None
-
-
-def _missing(name: str, package: str) -> click.Command:
-    """Return a command that says what to install for the command ``name``."""
-    needed = f"needs {package}: pip install 'vitalwire[{name}]'"
-
-    def fail() -> None:
-        raise click.ClickException(f"'{name}' {needed}")
-
-    return click.Command(name, callback=fail, short_help=needed)
-
-
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands,
+    found_in="vitalwire.commands",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="vitalwire")
 def main() -> None:
     """Read home medical devices and bring every reading to where it is used."""
@@ -323,10 +299,6 @@ def _our_errors() -> Iterator[None]:
         sdk.NoReply,
     ) as error:
         raise click.ClickException(str(error)) from error
-
-
-def _elsewhere() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=_GROUP)}
 
 
 def _print_kinds(*, as_json: bool) -> None:

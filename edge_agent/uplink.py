@@ -7,7 +7,7 @@ batch is sent again, the same bytes, until a receipt names it.
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import inf
 from pathlib import Path
@@ -78,6 +78,7 @@ class Uplink:
         self._client.on_connect = self._on_connect
         self._client.on_connect_fail = self._on_connect_fail
         self._client.on_disconnect = self._on_disconnect
+        self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
         self._client.on_publish = self._on_publish
         self._client.will_set(
@@ -219,6 +220,21 @@ class Uplink:
             return
         client.subscribe(self._topics.down("receipt"), qos=1)
         self._call(self._tell, "connected")
+
+    def _on_subscribe(
+        self,
+        _client: mqtt.Client,
+        _userdata: object,
+        _mid: int,
+        reasons: Sequence[ReasonCode],
+        _properties: Properties | None,
+    ) -> None:
+        # Without receipts nothing would ever be forgotten, and all be sent for ever: a
+        # cluster without a leader refuses for a while, so the connection is made anew.
+        if any(reason.is_failure for reason in reasons):
+            why = f"the broker refuses receipts: {reasons[0]}"
+            self._call(self._tell, why)
+            self._call(self._hang_up)
 
     def _on_connect_fail(self, _client: mqtt.Client, _userdata: object) -> None:
         where = f"{self._broker.host}:{self._broker.port}"

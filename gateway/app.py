@@ -11,6 +11,7 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -20,14 +21,24 @@ import msgspec
 import uvicorn
 from fastapi import FastAPI
 
-from gateway import api
+from gateway import api, tracing
+from gateway.access import Access
 from gateway.broker import Broker
+from gateway.census import Census
 from gateway.config import Config, HttpConfig
 from gateway.ingest import Ingest
+from gateway.intake.jetstream import JetStreamSource
+from gateway.intake.mqtt import MqttSource
+from gateway.intake.source import Source
 from gateway.live import Live
 from gateway.metrics import Metrics
+from gateway.registry import Registry
 from gateway.store import Store, Stored
-from gateway.store.sqlite import SqliteStore
+from gateway.store.opening import open_store
+from gateway.webhooks import Webhooks
+from gateway.webhooks.courier import Courier
+from gateway.webhooks.message import Composer
+from gateway.webhooks.target import Targets
 from protocols import compiled
 
 _CONNECT_S = 10.0
@@ -47,8 +58,8 @@ class Addresses:
 
     Attributes:
         http: The page's address.
-        mqtt_host: The broker's host.
-        mqtt_port: Its MQTT port.
+        mqtt_host: The broker's host; empty where stations use a NATS cluster's own.
+        mqtt_port: Its MQTT port; 0 likewise.
     """
 
     http: str
@@ -73,12 +84,13 @@ async def serve(config: Config, ready: Callable[[Addresses], None]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     with (
-        _own(config.folder) as folder,
+        _own(config.folder, alone=not config.grouped) as folder,
         _listen(config.http) as listener,
         _broker(config, folder) as settings,
-        _store(folder) as store,
+        _store(config) as store,
+        tracing.running(config.telemetry) as traces,
     ):
-        await _run(settings, folder, listener, store, stop, ready)
+        await _run(settings, folder, listener, store, traces, stop, ready)
 
 
 async def _run(  # noqa: PLR0917 - each is one part
@@ -86,29 +98,60 @@ async def _run(  # noqa: PLR0917 - each is one part
     folder: Path,
     listener: socket.socket,
     store: Store,
+    traces: tracing.Tracing | None,
     stop: asyncio.Event,
     ready: Callable[[Addresses], None],
 ) -> None:
     """Tie the parts together, and run them until told to stop."""
-    broker, metrics, live = config.broker, Metrics(), Live[list[Stored]]()
+    metrics, live = Metrics(), Live[list[Stored]]()
     ingest = Ingest(
-        broker,
+        _source(config, folder),
         store,
         metrics,
-        client_id=_client_id(folder),
         tenant=config.tenant,
         announce=live.announce,
+        tracing=traces,
     )
-    web = api.build(api.Parts(store, ingest, live, metrics, config.http.host))
-    addresses = Addresses(_url(listener), broker.host, broker.port)
-    patience_s = _CONNECT_S if broker.embedded else _FOREIGN_CONNECT_S
-    async with _warming(), _running(ingest):
+    beside = None if config.store.url else folder
+    metrics.registry.register(Census(store.database, beside))
+    access = Access(store.database, open_local=config.http.access == "local")
+    registry = Registry(store.database)
+    parts = api.Parts(
+        store,
+        ingest,
+        live,
+        metrics,
+        access,
+        registry,
+        names=_names(config.http),
+        networks=config.webhooks.networks,
+    )
+    courier = Courier(
+        Webhooks(store.database),
+        store,
+        Composer(store, registry, access),
+        access,
+        Targets(config.webhooks.networks),
+        give_up_ms=round(config.webhooks.give_up_hours * 3_600_000),
+    )
+    mqtt = (config.broker.host, config.broker.port)
+    addresses = Addresses(
+        _url(listener, config.http), *(mqtt if config.source == "mqtt" else ("", 0))
+    )
+    patience_s = _CONNECT_S if config.embedded else _FOREIGN_CONNECT_S
+    async with _warming(), _running(ingest), _telling(courier) as telling:
         if not await _connected(ingest, stop, patience_s):
-            if broker.embedded and not stop.is_set():
+            if config.embedded and not stop.is_set():
                 raise CannotRun("the embedded broker refuses the gateway")
             _log.warning("broker.awaited")
         live.open()
-        await _serve_web(web, listener, ingest, stop, live, lambda: ready(addresses))
+        await _serve_web(
+            _Server(api.build(parts), config.http, lambda: ready(addresses)),
+            listener,
+            lambda: ingest.working and not telling.done(),
+            stop,
+            live,
+        )
 
 
 async def _connected(ingest: Ingest, stop: asyncio.Event, patience_s: float) -> bool:
@@ -123,18 +166,16 @@ async def _connected(ingest: Ingest, stop: asyncio.Event, patience_s: float) -> 
     return ingest.connected
 
 
-async def _serve_web(  # noqa: PLR0917 - each is one part
-    web: FastAPI,
+async def _serve_web(
+    server: uvicorn.Server,
     listener: socket.socket,
-    ingest: Ingest,
+    working: Callable[[], bool],
     stop: asyncio.Event,
     live: Live[list[Stored]],
-    ready: Callable[[], None],
 ) -> None:
-    """Serve until told to stop, or until ingest is no more."""
-    server = _Server(web, ready)
+    """Serve until told to stop, or until a part is no more."""
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while ingest.working and not (stop.is_set() or serving.done()):
+    while working() and not (stop.is_set() or serving.done()):
         try:
             async with asyncio.timeout(_LOOK_UP_S):
                 await stop.wait()
@@ -150,7 +191,11 @@ async def _serve_web(  # noqa: PLR0917 - each is one part
 class _Server(uvicorn.Server):
     """Says when it is ready, and leaves signals to us, who have more to stop."""
 
-    def __init__(self, web: FastAPI, ready: Callable[[], None]) -> None:
+    def __init__(
+        self, web: FastAPI, http: HttpConfig, ready: Callable[[], None]
+    ) -> None:
+        if http.tls_cert:
+            _check_certificate(http)
         super().__init__(
             uvicorn.Config(
                 web,
@@ -158,6 +203,8 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 lifespan="off",
                 server_header=False,
+                ssl_certfile=http.tls_cert or None,
+                ssl_keyfile=http.tls_key or None,
                 timeout_graceful_shutdown=1,
             )
         )
@@ -173,8 +220,14 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def _own(folder: Path) -> Iterator[Path]:
-    """Make the folder this process's own; two would take each other's session."""
+def _own(folder: Path, *, alone: bool) -> Iterator[Path]:
+    """Make the folder this process's own; two would take each other's session.
+
+    One of a group keeps nothing in it, and has a session of its own.
+    """
+    if not alone:
+        yield folder
+        return
     with ExitStack() as held:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -207,10 +260,15 @@ def _listen(http: HttpConfig) -> Iterator[socket.socket]:
 @contextmanager
 def _broker(config: Config, folder: Path) -> Iterator[Config]:
     """Run the embedded broker if it is wanted; yield the settings with its port."""
-    if not config.broker.embedded:
+    if not config.embedded:
         yield config
         return
-    broker = Broker(folder / "broker", config.broker.host, config.broker.port)
+    broker = Broker(
+        folder / "broker",
+        config.broker.host,
+        config.broker.port,
+        config.broker.receive_maximum,
+    )
     broker.start()
     try:
         settings = msgspec.structs.replace(config.broker, port=broker.port)
@@ -220,8 +278,8 @@ def _broker(config: Config, folder: Path) -> Iterator[Config]:
 
 
 @contextmanager
-def _store(folder: Path) -> Iterator[SqliteStore]:
-    store = SqliteStore(folder / "readings.sqlite")
+def _store(config: Config) -> Iterator[Store]:
+    store = open_store(config)
     try:
         yield store
     finally:
@@ -240,7 +298,7 @@ async def _warming() -> AsyncIterator[None]:
 
 
 async def _warm() -> None:
-    _log.info("kernels: %s", await compiled.warm() or "compiled")
+    _log.info("kernels.ready", extra={"reason": await compiled.warm() or "compiled"})
 
 
 @asynccontextmanager
@@ -253,19 +311,62 @@ async def _running(ingest: Ingest) -> AsyncIterator[None]:
         _log.info("gateway.stopped")
 
 
+@asynccontextmanager
+async def _telling(courier: Courier) -> AsyncIterator[asyncio.Task[None]]:
+    telling = asyncio.create_task(courier.run())
+    try:
+        yield telling
+    finally:
+        telling.cancel()
+        await asyncio.wait({telling})
+        if not telling.cancelled():
+            _log.error("webhooks.stopped", exc_info=telling.exception())
+
+
+def _check_certificate(http: HttpConfig) -> None:
+    try:
+        # A key under a passphrase would be asked for at the terminal.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            http.tls_cert, http.tls_key, password=lambda: b""
+        )
+    except OSError as error:
+        raise CannotRun(
+            f"http.tls_cert {http.tls_cert}, http.tls_key {http.tls_key}: {error}"
+        ) from error
+
+
+def _names(http: HttpConfig) -> tuple[str, ...] | None:
+    """Return the hosts to serve; None is every one."""
+    if http.access == "token" and not http.names:
+        return None
+    return (http.host, *http.names)
+
+
+def _source(config: Config, folder: Path) -> Source:
+    if config.source == "jetstream":
+        return JetStreamSource(config.nats, tenant=config.tenant)
+    client_id = _new_client_id() if config.grouped else _client_id(folder)
+    return MqttSource(config.broker, client_id=client_id, tenant=config.tenant)
+
+
+def _new_client_id() -> str:
+    return f"vitalwire-gateway-{secrets.token_hex(6)}"
+
+
 def _client_id(folder: Path) -> str:
     """Return this gateway's name at the broker, drawn once."""
     file = folder / "client-id"
     if not file.exists():
         part = file.with_suffix(".part")  # a power cut must not leave half a name
         with part.open("w", encoding="ascii") as whole:
-            whole.write(f"vitalwire-gateway-{secrets.token_hex(6)}")
+            whole.write(_new_client_id())
             whole.flush()
             os.fsync(whole.fileno())
         part.replace(file)
     return file.read_text(encoding="ascii").strip()
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, http: HttpConfig) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    scheme = "https" if http.tls_cert else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"

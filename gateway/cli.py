@@ -7,13 +7,25 @@ from pathlib import Path
 import click
 import msgspec
 
+from gateway.access_cli import access, audit
+from gateway.archive_cli import archive
+from gateway.commands import backup, doctor, restore
 from gateway.config import Config, check, load
+from gateway.export_cli import export
+from gateway.quarantine_cli import quarantine
+from gateway.webhooks_cli import webhooks
 from protocols.config import ConfigError
 
 
 @click.group()
 def gateway() -> None:
     """Take readings in from stations, keep them, and serve them."""
+
+
+gateway.add_command(archive)
+gateway.add_command(quarantine)
+gateway.add_command(export)
+gateway.add_command(webhooks)
 
 
 @gateway.command()
@@ -55,7 +67,8 @@ def serve(
             "mqtt_host": found.mqtt_host,
             "mqtt_port": found.mqtt_port,
         }
-        line = f"ready: page {found.http}  MQTT {found.mqtt_host}:{found.mqtt_port}"
+        mqtt = f"  MQTT {found.mqtt_host}:{found.mqtt_port}" if found.mqtt_port else ""
+        line = f"ready: page {found.http}{mqtt}"
         click.echo(json.dumps(told) if as_json else line)
 
     logs.start(as_json=as_json)
@@ -64,6 +77,10 @@ def serve(
         asyncio.run(app.serve(config, ready))
     except (ConfigError, app.CannotRun, BrokerError, StoreUnusable) as error:
         raise click.ClickException(str(error)) from error
+
+
+for _command in (access, audit, backup, doctor, restore):
+    gateway.add_command(_command)
 
 
 def _with_options(

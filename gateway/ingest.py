@@ -1,29 +1,28 @@
-"""MQTT in: messages are grouped, committed, and only then receipted.
+"""Messages in: they are opened beside, committed in groups, and then receipted.
 
-    broker ─► queue, bounded ─► open, decode ─► one commit a group ─► receipts, PUBACKs
+    source ─► fair queue ─► decoded ─► one commit a group ─► receipts ─► acknowledged
 
 A commit that fails is tried again for as long as it takes, and nothing is
 acknowledged meanwhile: the broker holds back, and after it the stations.
+
+A station that floods is put off: what it sends beyond its share of the queue is
+acknowledged to the broker, which would else hold back everybody, and gets no receipt.
+No acknowledgement promises anything: the station keeps it, and sends it again.
 """
 
 import logging
-import ssl
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
-from queue import Empty, Full, Queue
 from threading import Event, Thread
 from time import monotonic, time_ns
 
-from paho.mqtt.client import Client, MQTTMessage, MQTTv5, MQTTv311
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-
-from gateway.broker import IN_FLIGHT
-from gateway.config import BrokerConfig
-from gateway.delivery import Message, open_message, receipts, refuse
+from gateway.delivery import Message, receipts, refuse
+from gateway.intake.queue import FairQueue
+from gateway.intake.source import Acknowledge, Source
 from gateway.metrics import Metrics
+from gateway.openers import Openers, Timed
 from gateway.store import (
     Accepted,
     Delivery,
@@ -34,76 +33,90 @@ from gateway.store import (
     StoreRefused,
     StoreUnavailable,
 )
-from protocols.config import ConfigError
+from gateway.store.rows import FACTS, Prepared
+from gateway.tracing import Passage, Tracing
 from protocols.uplink.receipt import Result
-from protocols.uplink.topics import every_up
+from protocols.uplink.topics import Station, station_of
 
 _GROUP = 64
-_GROUP_S = 0.004
-_KEEPALIVE_S = 60
-_RECONNECT_S = (1, 15)
+_AT_ONCE = 4  # messages that are opened in one go
 _BACK_OFF_S = (0.05, 5.0)
 _LOOK_UP_S = 0.2  # how often a thread that waits looks whether it should stop
-_SESSION_S = 7 * 24 * 3_600
-_UNSENT_RECEIPTS = 2_000  # a station that gets none sends its batch again
+_CAPTURED = FACTS.index("captured_ms")
+_TOLD_S = 10.0  # how often at most a station's flood is logged
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A message in the queue, and what its acknowledgement needs."""
+    """A message in the queue, and how it is acknowledged."""
 
     message: Message
-    mid: int
-    qos: int
-    connection: int
+    acknowledge: Acknowledge
+    received_ns: int  # since 1970 UTC
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A message and what it brings; times in ns since 1970 UTC."""
+
+    waiting: _Waiting
+    delivery: Delivery
+    opening_ns: int
+    opened_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of a group that is being opened, and whose messages it holds."""
+
+    stations: list[Station | None]
+    waiting: list[_Waiting]
+    opening: Future[list[Timed]]
 
 
 class Ingest:
-    """Moves messages from a broker into a store.
+    """Moves messages from a source into a store.
 
     Args:
-        broker: Where to connect.
+        source: Where messages come from, and receipts go.
         store: Where to commit; only this object may commit to it.
         metrics: What to count in.
-        client_id: The name of the session at the broker, for ever the same.
         tenant: The only tenant served; empty serves each.
         announce: Called after each commit that brought new readings.
-
-    Raises:
-        ConfigError: A file that ``broker`` names cannot be used.
+        tracing: Who is told of each batch's way; None is nobody.
     """
 
     def __init__(
         self,
-        broker: BrokerConfig,
+        source: Source,
         store: Store,
         metrics: Metrics,
         *,
-        client_id: str,
         tenant: str = "",
         announce: Callable[[], None] = lambda: None,
+        tracing: Tracing | None = None,
     ) -> None:
-        self._store, self._metrics = store, metrics
-        self._tenant, self._announce = tenant, announce
-        self._queue: Queue[_Waiting] = Queue(IN_FLIGHT + 12)
+        self._source, self._store, self._metrics = source, store, metrics
+        self._tenant, self._announce, self._tracing = tenant, announce, tracing
+        # The source's limit counts also what is being committed: put never waits
+        # unless the broker knows no limit.
+        self._queue = FairQueue[Station | None, _Waiting](source.most + 1)
         self._stopping = Event()
-        self._connection = 0
-        self._subscribed = Event()
         self._commit_good = True
-        self._client = _client(broker, client_id)
-        self._client.on_connect = self._on_connect
-        self._client.on_subscribe = self._on_subscribe
-        self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = self._on_message
         self._worker = Thread(target=self._work, name="ingest", daemon=True)
-        metrics.queue.set_function(self._queue.qsize)
+        self._put_off: Counter[Station | None] = Counter()
+        self._told_s = monotonic() - _TOLD_S
+        metrics.queue.set_function(self._queue.__len__)
+        metrics.queue_age_s.set_function(self._queue.oldest_s)
+        metrics.unsent_receipt_s.set_function(source.unsent_s)
+        metrics.connected.set_function(lambda: source.connected)
 
     @property
     def connected(self) -> bool:
-        """Whether the broker has accepted the subscriptions."""
-        return self._subscribed.is_set()
+        """Whether messages can come."""
+        return self._source.connected
 
     @property
     def commit_good(self) -> bool:
@@ -118,100 +131,94 @@ class Ingest:
     def start(self) -> None:
         """Connect, and go on for ever; returns at once."""
         self._worker.start()
-        self._client.loop_start()
+        self._source.start(self._take)
 
     def wait_connected(self, timeout_s: float) -> bool:
-        """Wait for the subscriptions; return whether they came before any stop."""
+        """Wait for the source; return whether it connected before any stop."""
         end_s = monotonic() + timeout_s
-        while monotonic() < end_s and not self._stopping.is_set():
-            if self._subscribed.wait(_LOOK_UP_S):
-                return True
+        while not self.connected and monotonic() < end_s:
+            if self._stopping.wait(0.02):
+                break
         return self.connected
 
     def stop(self) -> None:
         """Finish the group in hand and disconnect; the rest is delivered again."""
         self._stopping.set()
+        self._queue.close()
         if self._worker.ident is not None:
             self._worker.join()
-        self._client.disconnect()
-        self._client.loop_stop()
+            self._source.stop()
 
-    # Callbacks, in paho's thread
+    # In the source's thread
 
-    def _on_connect(self, client: Client, _data: object, *more: object) -> None:
-        _flags, reason, *_ = more
-        if getattr(reason, "is_failure", False):
-            _log.warning("broker.refused", extra={"reason": str(reason)})
-            return
-        # A broker that lost its state knows nothing of us: subscribe every time.
-        self._connection += 1
-        # Another tenant's stations have their own gateway, whose answer counts.
-        tenant = self._tenant or "+"
-        ups = ("batch", "status")
-        client.subscribe([(every_up(name, tenant), 1) for name in ups])
+    def _take(self, message: Message, acknowledge: Acknowledge) -> None:
+        waiting = _Waiting(message, acknowledge, time_ns())
+        added = self._queue.put(station_of(message.topic), waiting)
+        if not added and not self._stopping.is_set():
+            acknowledge()
 
-    def _on_subscribe(self, _client: Client, _data: object, *more: object) -> None:
-        _mid, reasons, *_ = more
-        refused = [
-            str(reason)
-            for reason in (reasons if isinstance(reasons, list) else [])
-            if reason.is_failure
-        ]
-        if refused:
-            _log.error("broker.subscription_refused", extra={"reason": refused[0]})
-            return
-        _log.info("broker.connected")
-        self._metrics.connected.set(1)
-        self._subscribed.set()
-
-    def _on_disconnect(self, _client: Client, _data: object, *more: object) -> None:
-        _flags, reason, *_ = more
-        self._subscribed.clear()
-        self._metrics.connected.set(0)
-        if not self._stopping.is_set():
-            _log.warning("broker.lost", extra={"reason": str(reason)})
-
-    def _on_message(self, _client: Client, _data: object, came: MQTTMessage) -> None:
-        try:
-            topic = came.topic
-        except UnicodeDecodeError:
-            topic = "(no UTF-8)"
-        message = Message.of(topic, bytes(came.payload), time_ns() // 1_000_000)
-        waiting = _Waiting(message, came.mid, came.qos, self._connection)
-        # While this waits nothing is read from the broker, which has to hold back.
-        while not self._stopping.is_set():
-            try:
-                self._queue.put(waiting, timeout=_LOOK_UP_S)
-            except Full:
-                continue
-            return
-
-    # The worker's thread
+    # In the worker's thread
 
     def _work(self) -> None:
+        openers = Openers(self._tenant)
+        ahead: list[_Part] = []
         while not self._stopping.is_set():
-            group = self._next_group()
-            if not group:
-                continue
-            messages = [waiting.message for waiting in group]
-            opened = [open_message(message, self._tenant) for message in messages]
-            done = self._commit(messages, opened)
-            if done is not None:
-                self._finish(group, *done)
+            wait_s = 0.0 if ahead else _LOOK_UP_S
+            parts = ahead + self._open(openers, wait_s, ahead)
+            group = [one for part in parts for one in self._opened(openers, part)]
+            # The next ones are opened while these are committed.
+            ahead = self._open(openers, 0.0, []) if group else []
+            if group:
+                self._keep(group)
+            self._tell_put_off()
+        openers.close()
 
-    def _next_group(self) -> list[_Waiting]:
-        """Return what waits, at most `_GROUP`; empty if nothing came for a while."""
-        try:
-            group = [self._queue.get(timeout=_LOOK_UP_S)]
-        except Empty:
-            return []
-        end_s = monotonic() + _GROUP_S
-        while len(group) < _GROUP:
-            try:
-                group.append(self._queue.get(timeout=max(0.0, end_s - monotonic())))
-            except Empty:
-                break
-        return group
+    def _open(
+        self, openers: Openers, wait_s: float, ahead: Sequence[_Part]
+    ) -> list[_Part]:
+        """Begin to open what waits; together with ``ahead`` it is at most a group."""
+        had = Counter(station for part in ahead for station in part.stations)
+        came = self._queue.take(_GROUP, wait_s, had)
+        backlog = len(self._queue) + len(came)
+        parts = []
+        for start in range(0, len(came), _AT_ONCE):
+            stations, some = zip(*came[start : start + _AT_ONCE], strict=True)
+            opening = openers.open([one.message for one in some], backlog)
+            parts.append(_Part([*stations], [*some], opening))
+        return parts
+
+    def _opened(self, openers: Openers, part: _Part) -> list[_Opened]:
+        messages = [one.message for one in part.waiting]
+        found = openers.result(part.opening, messages)
+        for one in found:
+            self._metrics.decode_s.observe((one.ended_ns - one.began_ns) / 1e9)
+        return [
+            _Opened(waiting, *timed)
+            for waiting, timed in zip(part.waiting, found, strict=True)
+        ]
+
+    def _keep(self, group: Sequence[_Opened]) -> None:
+        """Commit a group, and tell everybody what is durable now, the broker last."""
+        messages = [one.waiting.message for one in group]
+        committing_ns = time_ns()
+        done = self._commit(messages, [one.delivery for one in group])
+        if done is None:
+            return
+        deliveries, outcomes = done
+        committed_ns = time_ns()
+        for topic, payload in receipts(deliveries, committed_ns // 1_000_000):
+            self._source.publish(topic, payload)
+        for one in group:
+            one.waiting.acknowledge()
+        receipted_ns = time_ns()
+        if any(outcome.new for outcome in outcomes):
+            self._announce()
+        self._metrics.commit_readings.observe(sum(one.new for one in outcomes))
+        for delivery, outcome in zip(deliveries, outcomes, strict=True):
+            self._count(delivery, outcome, committed_ns // 1_000_000)
+        if self._tracing is not None:
+            times = committing_ns, committed_ns, receipted_ns
+            self._tracing.tell(_passages(group, deliveries, outcomes, times))
 
     def _commit(
         self, messages: Sequence[Message], deliveries: list[Delivery]
@@ -260,27 +267,19 @@ class Ingest:
         more = {"reason": str(error), "again_in_s": again_in_s}
         _log.error("store.unavailable", extra=more)
 
-    def _finish(
-        self,
-        group: Sequence[_Waiting],
-        deliveries: Sequence[Delivery],
-        outcomes: Sequence[Outcome],
-    ) -> None:
-        """Tell everybody what is durable now: stations first, the broker last."""
-        for topic, payload in receipts(deliveries, time_ns() // 1_000_000):
-            sent = self._client.publish(topic, payload, qos=1)
-            if sent.rc == MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
-                _log.warning("receipt.unsent")
-        for waiting in group:
-            # A number of a connection that is gone may mean another message now.
-            if waiting.connection == self._connection:
-                self._client.ack(waiting.mid, waiting.qos)
-        for delivery, outcome in zip(deliveries, outcomes, strict=True):
-            self._count(delivery, outcome)
-        if any(outcome.new for outcome in outcomes):
-            self._announce()
+    def _tell_put_off(self) -> None:
+        put_off = self._queue.refused()
+        if put_off:
+            self._metrics.shed.labels("flood").inc(put_off.total())
+            self._put_off += put_off
+        if self._put_off and monotonic() - self._told_s > _TOLD_S:
+            for station, count in self._put_off.items():
+                name = station.station if station else None
+                _log.warning("station.put_off", extra={"station": name, "shed": count})
+            self._put_off.clear()
+            self._told_s = monotonic()
 
-    def _count(self, delivery: Delivery, outcome: Outcome) -> None:
+    def _count(self, delivery: Delivery, outcome: Outcome, stored_ms: int) -> None:
         metrics = self._metrics
         match delivery:
             case Greeting():
@@ -296,6 +295,8 @@ class Ingest:
                 metrics.readings.labels("stored").inc(outcome.new)
                 metrics.readings.labels("duplicate").inc(outcome.known)
                 metrics.readings.labels("amended").inc(outcome.amended)
+                if outcome.new:
+                    metrics.delays.add(station, _captured_ms(batch), stored_ms)
                 named = {"station": station.station, "counter": batch.counter}
                 counted = {
                     "new": outcome.new,
@@ -308,50 +309,27 @@ class Ingest:
                     _log.error("station.forked", extra=named)
 
 
-def _client(broker: BrokerConfig, client_id: str) -> Client:
-    newer = broker.protocol == "5"
-    client = Client(
-        CallbackAPIVersion.VERSION2,
-        client_id=client_id,
-        protocol=MQTTv5 if newer else MQTTv311,
-        clean_session=None if newer else False,
-        manual_ack=True,
-    )
-    client.max_queued_messages_set(_UNSENT_RECEIPTS)
-    client.max_inflight_messages_set(200)
-    client.reconnect_delay_set(*_RECONNECT_S)
-    if broker.tls:
-        _secure(client, broker.ca)
-    if broker.username:
-        client.username_pw_set(broker.username, _password(broker.password_file))
-    if newer:
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = _SESSION_S
-        properties.ReceiveMaximum = IN_FLIGHT
-        client.connect_async(
-            broker.host,
-            broker.port,
-            _KEEPALIVE_S,
-            clean_start=False,
-            properties=properties,
-        )
-    else:
-        client.connect_async(broker.host, broker.port, _KEEPALIVE_S)
-    return client
+def _captured_ms(batch: Prepared) -> list[int]:
+    return [facts[_CAPTURED] for group in batch.groups for _, facts in group.parts]
 
 
-def _secure(client: Client, ca: str) -> None:
-    try:
-        context = ssl.create_default_context(cafile=ca or None)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"broker.ca {ca}: {error}") from error
-    client.tls_set_context(context)
-
-
-def _password(file: str) -> str | None:
-    if not file:
-        return None
-    try:
-        return Path(file).read_text(encoding="utf-8").partition("\n")[0]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"broker.password_file {file}: {error}") from error
+def _passages(
+    group: Sequence[_Opened],
+    deliveries: Sequence[Delivery],
+    outcomes: Sequence[Outcome],
+    times_ns: tuple[int, int, int],
+) -> Iterable[Passage]:
+    """Yield the way of each batch; times are of commit, its end, and the receipts."""
+    for one, delivery, outcome in zip(group, deliveries, outcomes, strict=True):
+        if isinstance(delivery, Accepted):
+            yield Passage(
+                delivery.station,
+                delivery.batch.counter,
+                one.waiting.message.size,
+                delivery.batch.count,
+                outcome.new,
+                one.waiting.received_ns,
+                one.opening_ns,
+                one.opened_ns,
+                *times_ns,
+            )

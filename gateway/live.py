@@ -5,12 +5,15 @@ nothing is queued for it and nothing can be missed, however slow it is.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sized
 from typing import Generic, TypeVar
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Sized)
 
 _HEARTBEAT_S = 15.0
+_LOOK_S = 2.0  # another gateway on the same store wakes nobody here
+_LOCAL = 0
 
 
 class Live(Generic[T]):
@@ -18,18 +21,24 @@ class Live(Generic[T]):
 
     Args:
         listeners: How many there may be at a time.
+        each: How many of them one principal may be; who asks on this machine without
+            a token is bound by ``listeners`` alone.
     """
 
-    def __init__(self, listeners: int = 64) -> None:
-        self._free = listeners
+    def __init__(self, listeners: int = 64, each: int = 8) -> None:
+        self._most, self._each = listeners, each
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._woken: set[asyncio.Event] = set()
+        self._woken: dict[asyncio.Event, int] = {}
         self._closed = False
 
     @property
     def full(self) -> bool:
         """Whether no more listeners are taken."""
-        return self._closed or len(self._woken) >= self._free
+        return self._closed or len(self._woken) >= self._most
+
+    def enough(self, who: int) -> bool:
+        """Whether a principal listens as often as it may."""
+        return who != _LOCAL and Counter(self._woken.values())[who] >= self._each
 
     def open(self) -> None:
         """Attach to the running loop."""
@@ -46,32 +55,36 @@ class Live(Generic[T]):
         self._wake()
 
     async def pages(
-        self, after: int, fetch: Callable[[int], tuple[T, int]]
+        self, who: int, after: int, fetch: Callable[[int], tuple[T, int]]
     ) -> AsyncIterator[tuple[T, int] | None]:
         """Yield pages as they come, and None now and then so that silence shows.
 
         Args:
+            who: The principal that listens.
             after: The listener's place.
-            fetch: Returns what is behind a place and the new place; the same
-                place if there is nothing. Called in a thread.
+            fetch: Returns what is behind a place, empty if there is nothing, and the
+                place up to which there is no more. Called in a thread.
         """
-        woken = asyncio.Event()
-        self._woken.add(woken)
+        woken, quiet_s = asyncio.Event(), 0.0
+        self._woken[woken] = who
         try:
             while not self._closed:
                 woken.clear()
-                page, reached = await asyncio.to_thread(fetch, after)
-                if reached != after:
-                    after = reached
+                page, after = await asyncio.to_thread(fetch, after)
+                if len(page):
+                    quiet_s = 0.0
                     yield page, after
                     continue
                 try:
-                    async with asyncio.timeout(_HEARTBEAT_S):
+                    async with asyncio.timeout(_LOOK_S):
                         await woken.wait()
                 except TimeoutError:
+                    quiet_s += _LOOK_S
+                if quiet_s >= _HEARTBEAT_S:
+                    quiet_s = 0.0
                     yield None
         finally:
-            self._woken.discard(woken)
+            del self._woken[woken]
 
     def _wake(self) -> None:
         for woken in self._woken:

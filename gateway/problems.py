@@ -10,6 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from gateway.access import Forbidden, Unauthorised
+from gateway.attribution import Stale, Taken, Unknown
 from gateway.store import StoreUnavailable
 
 
@@ -31,6 +33,11 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(BadParameter, _bad_parameter)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Unauthorised, _unauthorised)
+    app.add_exception_handler(Forbidden, _forbidden)
+    app.add_exception_handler(Taken, _taken)
+    app.add_exception_handler(Unknown, _unknown)
+    app.add_exception_handler(Stale, _stale)
     app.add_exception_handler(StoreUnavailable, _unavailable)
     app.add_exception_handler(HTTPStatus.INTERNAL_SERVER_ERROR, _broken)
 
@@ -60,7 +67,7 @@ def problem(
 
 def _invalid(_request: Request, error: Exception) -> JSONResponse:
     wrong = [
-        (str(found["loc"][-1]), str(found["msg"]).removeprefix("Value error, "))
+        (_place(found["loc"]), str(found["msg"]).removeprefix("Value error, "))
         for found in (
             error.errors() if isinstance(error, RequestValidationError) else []
         )
@@ -69,16 +76,47 @@ def _invalid(_request: Request, error: Exception) -> JSONResponse:
     return problem(HTTPStatus.BAD_REQUEST, detail, wrong)
 
 
+def _place(parts: tuple[object, ...]) -> str:
+    """Return what of a request is meant, as roles.0 of its body."""
+    return ".".join(str(part) for part in parts[1:]) or str(parts[0])
+
+
 def _bad_parameter(_request: Request, error: Exception) -> JSONResponse:
     name, why = error.args
     return problem(HTTPStatus.BAD_REQUEST, f"{name}: {why}", [(name, why)])
 
 
 def _http(request: Request, error: Exception) -> JSONResponse:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    answer = problem(status, f"{request.method} {request.url.path}")
+    status, detail = 500, ""
+    if isinstance(error, HTTPException):
+        status, detail = error.status_code, error.detail
+    if detail in {"", HTTPStatus(status).phrase}:
+        detail = f"{request.method} {request.url.path}"
+    answer = problem(status, detail)
     answer.headers.update(getattr(error, "headers", None) or {})
     return answer
+
+
+def _unauthorised(_request: Request, error: Exception) -> JSONResponse:
+    answer = problem(HTTPStatus.UNAUTHORIZED, str(error))
+    answer.headers["WWW-Authenticate"] = "Bearer"
+    return answer
+
+
+def _forbidden(_request: Request, error: Exception) -> JSONResponse:
+    return problem(HTTPStatus.FORBIDDEN, str(error))
+
+
+def _taken(_request: Request, error: Exception) -> JSONResponse:
+    return problem(HTTPStatus.CONFLICT, str(error))
+
+
+def _unknown(_request: Request, error: Exception) -> JSONResponse:
+    return problem(HTTPStatus.NOT_FOUND, str(error))
+
+
+def _stale(_request: Request, error: Exception) -> JSONResponse:
+    return problem(HTTPStatus.PRECONDITION_FAILED, str(error))
 
 
 def _unavailable(_request: Request, _error: Exception) -> JSONResponse:

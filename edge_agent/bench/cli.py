@@ -6,13 +6,14 @@ from pathlib import Path
 import click
 
 from edge_agent.bench.filters import filters
+from edge_agent.commands import Group
 
 _MOST = 10_000  # readings a message
 
 
-@click.group()
+@click.group(cls=Group, found_in="vitalwire.bench")
 def bench() -> None:
-    """Measure codecs and filters on series of your own, on this machine."""
+    """Measure codecs, filters and a whole gateway, on this machine."""
 
 
 bench.add_command(filters)

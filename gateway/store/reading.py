@@ -27,6 +27,7 @@ from protocols.uplink.topics import Station
 
 _BATCHES = 64  # looked through at a time
 _ANY = 1 << 62
+_Place = tuple[int, int]  # of a reading: its id, its device
 _DEVICE = "d.device, d.manufacturer, d.model, d.serial, d.firmware"
 _SAID = (
     "r.device, b.received_ms, s.tenant, s.station, v.name, v.version, "
@@ -40,13 +41,19 @@ _SAID = (
 _READINGS = f"""
     SELECT r.id, (SELECT count(*) FROM amendment a WHERE a.reading = r.id),
         {_SAID.format("r")}
-    FROM reading r
+    FROM {{}}
     JOIN batch b ON b.id = r.batch
     JOIN station s ON s.id = b.station
     JOIN driver v ON v.id = r.driver
     JOIN device d ON d.id = r.device
-    WHERE r.id IN ({{}})
+    WHERE {{}}
 """  # noqa: S608
+_OF_PARTS = _READINGS.format(
+    """unnest(string_to_array(:ids, ',')::bigint[],
+            string_to_array(:devices, ',')::bigint[]) AS w (id, device)
+        JOIN reading r ON r.id = w.id AND r.device = w.device""",
+    "true",
+)
 _AMENDMENTS = f"""
     SELECT a.id, 0, {_SAID.format("a")}, b.digest, a.reading
     FROM amendment a
@@ -123,14 +130,15 @@ class Reader:
             self._of_span(span, kinds, after, limit, newest_first=newest_first)
             for span in spans
         ]
-        first = islice(merge(*found, reverse=newest_first), limit)
-        ids = [number for _, number in first]
-        stored = {one.id: one for one in self._stored(ids)}
-        return [stored[number] for number in ids if number in stored]
+        first = [*islice(merge(*found, reverse=newest_first), limit)]
+        stored = {one.id: one for one in self._stored([place for _, place in first])}
+        return [stored[number] for _, (number, _) in first if number in stored]
 
     def reading(self, number: int) -> Stored | None:
         """Return one reading, or None."""
-        return next(iter(self._stored([number])), None)
+        query = "SELECT r.id, r.device FROM reading r WHERE r.id = :number"
+        places = [(row[0], row[1]) for row in self._rows(query, number=number)]
+        return next(iter(self._stored(places)), None)
 
     def amendments(self, number: int) -> list[Amendment]:
         """Return the other reports of one reading."""
@@ -206,8 +214,8 @@ class Reader:
         values: dict[str, Any],
         after: int,
         limit: int,
-    ) -> Iterator[int]:
-        """Yield ids in order, of batches that may hold what is asked for."""
+    ) -> Iterator[_Place]:
+        """Yield places in order, of batches that may hold what is asked for."""
         where = ["b.last_id > :after", "b.first_id <= :last", *of_batch]
         if which.since_ms is not None:
             where.append("b.last_utc_ms >= :since")
@@ -231,13 +239,14 @@ class Reader:
         values: dict[str, Any],
         after: int,
         limit: int,
-    ) -> list[int]:
+    ) -> list[_Place]:
         where = ["r.id > :after", "r.id <= :last", *conditions]
         query = (
-            f"SELECT r.id FROM reading r WHERE {' AND '.join(where)} "  # noqa: S608
+            f"SELECT r.id, r.device FROM reading r WHERE {' AND '.join(where)} "  # noqa: S608
             "ORDER BY r.id LIMIT :limit"
         )
-        return [row[0] for row in self._rows(query, after=after, limit=limit, **values)]
+        found = self._rows(query, after=after, limit=limit, **values)
+        return [(row[0], row[1]) for row in found]
 
     def _of_span(
         self,
@@ -247,7 +256,7 @@ class Reader:
         limit: int,
         *,
         newest_first: bool,
-    ) -> list[tuple[int, int]]:
+    ) -> list[tuple[int, _Place]]:
         where = ["r.device = :device", "r.utc_ms >= :from", "r.utc_ms < :until"]
         values: dict[str, Any] = {
             "device": span.device,
@@ -269,11 +278,20 @@ class Reader:
             f"SELECT r.utc_ms, r.id FROM reading r WHERE {' AND '.join(where)} "  # noqa: S608
             f"ORDER BY r.utc_ms {direction}, r.id {direction} LIMIT :limit"
         )
-        return [(row[0], row[1]) for row in self._rows(query, limit=limit, **values)]
+        found = self._rows(query, limit=limit, **values)
+        return [(row[0], (row[1], span.device)) for row in found]
 
-    def _stored(self, ids: Sequence[int]) -> list[Stored]:
-        """Return readings by id, in order of arrival."""
-        rows = self._rows(_READINGS.format(_listed(ids))) if ids else []
+    def _stored(self, places: Sequence[_Place]) -> list[Stored]:
+        """Return readings, in order of arrival."""
+        if not places:
+            return []
+        ids, devices = (_listed(numbers) for numbers in zip(*places, strict=True))
+        if self._database.engine == "postgres":
+            # The device says in which part a reading is, and one text for all of them
+            # is planned once: over many parts that takes longer than to run it.
+            rows = self._rows(_OF_PARTS, ids=ids, devices=devices)
+        else:
+            rows = self._rows(_READINGS.format("reading r", f"r.id IN ({ids})"))
         return sorted(map(_stored, rows), key=lambda one: one.id)
 
     def _numbers(self, table: str, name: str) -> list[int]:

@@ -15,9 +15,9 @@ import cbor2
 from protocols.errors import DecodeError, Fault
 from protocols.observation import Device, Kind, Quantity, Reading, Unit, Value
 from protocols.uplink import columns, envelope, group
-from protocols.uplink.columns import Shared
 from protocols.uplink.facts import COLUMNS, DEFAULTS, DEVICE_TIME
 from protocols.uplink.group import KINDS, UNITS, Group
+from protocols.uplink.shared import Shared
 from protocols.uplink.topics import check_id
 
 MAX_READINGS = 10_000

@@ -31,24 +31,20 @@ from numpy.typing import NDArray
 from protocols.errors import DecodeError, Fault
 from protocols.uplink import frames, series
 from protocols.uplink.envelope import is_int
-from protocols.uplink.grids import ABSENT
-from protocols.uplink.series import Column, Series
+from protocols.uplink.shared import SHARED, Encoded, Shared, Taken
 
 I8 = NDArray[np.int64]
 
 _PLAIN, _CONSTANT, _DELTA, _LISTED, _SPLIT, _DIGITS = range(6)
-_SHARED, _FRAMES = 16, 17
+_FRAMES = 17
 _MOST_BYTES = 1 << 20  # of one column, unfolded
 _MOST_NAMES = 32
 _FOLDED = (_SPLIT, _FRAMES)
 _DIGITS_OF = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _SHARED_SIZE = 8  # bytes of where a shared column is
-_SHARED_SPAN = 1 << 38  # how far from its base a shared integer may be
-_POWERS = range(-31, 32)  # of ten, of shared decimals
 
 Item = object
 Check = Callable[[object], bool]
-Encoded = list[object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,131 +66,6 @@ class Whole:
         if type(item) is int:
             return self.low <= item <= self.high
         return self.other(item)
-
-
-class Shared:
-    """The columns of a group that travel together, as one series."""
-
-    def __init__(self, times: Sequence[object]) -> None:
-        """Start with the times by the device's clock; else the readings are counted.
-
-        Args:
-            times: One a reading; used if all are integers.
-        """
-        self._times = [t for t in times if is_int(t, -_SHARED_SPAN, _SHARED_SPAN)]
-        if len(self._times) < len(times):
-            self._times = list(range(len(times)))
-        self._measured: list[Column] = []
-        self._others: list[I8] = []
-
-    def decimals(self, pairs: Sequence[tuple[int | None, int]]) -> Encoded | None:
-        """Take in decimals, all before any integers; None where they do not fit.
-
-        Args:
-            pairs: Mantissa and power of ten; a mantissa of None is absent.
-        """
-        if not all(
-            m is None or (abs(m) <= _SHARED_SPAN and e in _POWERS) for m, e in pairs
-        ):
-            return None
-        self._measured.append(
-            Column(
-                np.array([m or 0 for m, _ in pairs], np.int64),
-                np.array([ABSENT if m is None else e for m, e in pairs], np.int8),
-            )
-        )
-        return [_SHARED, [len(self._measured), 0]]
-
-    def integers(self, numbers: Sequence[int], most: int) -> Encoded | None:
-        """Take in integers; None where they do not fit, or not in ``most`` bytes."""
-        if [*numbers] == self._times:
-            return [_SHARED, [0, 0]]
-        base = numbers[0]
-        if any(abs(number - base) > _SHARED_SPAN for number in numbers):
-            return None
-        away = np.array([number - base for number in numbers], np.int64)
-        if series.size(away) > most or (place := self.rows([away])) is None:
-            return None
-        return [_SHARED, [place, base]]
-
-    def rows(self, columns: Sequence[I8]) -> int | None:
-        """Take in columns of integers, side by side.
-
-        Args:
-            columns: Each of shape (n,), at most 2^38 from 0.
-
-        Returns:
-            The place of the first; None where there is no room.
-        """
-        place = 1 + len(self._measured) + len(self._others)
-        if place - 1 + len(columns) > series.MAX_COLUMNS:
-            return None
-        self._others += columns
-        return place
-
-    def encode(self, *, fast: bool = False) -> bytes | None:
-        """Return the series, as `series.encode`; None where nothing was taken in."""
-        if not self._measured and not self._others:
-            return None
-        whole = np.zeros(len(self._times), np.int8)
-        times = Column(np.array(self._times, np.int64), whole)
-        others = [Column(numbers, whole) for numbers in self._others]
-        columns = *self._measured, *others
-        measured = len(self._measured)
-        return series.encode(Series(times, columns), fast=fast, measured=measured)
-
-
-class Taken:
-    """What a group's series holds, for its columns."""
-
-    def __init__(self, message: object, count: int) -> None:
-        """Read it.
-
-        Args:
-            message: As it stands in the batch.
-            count: How many readings the group has.
-
-        Raises:
-            DecodeError: It is damaged, or of another length.
-        """
-        if not isinstance(message, bytes):
-            raise _error("series", "is no byte string")
-        found = series.decode(message, rows=count)
-        if len(found.time.mantissa) != count:
-            raise _error("series", f"has not {count} rows")
-        self._columns = (found.time, *found.values)
-
-    def decimals(self, name: str, place: object) -> tuple[list[int | None], list[int]]:
-        """Return the mantissas and powers of a column; a mantissa of None is absent.
-
-        Raises:
-            DecodeError: There is none at ``place``.
-        """
-        column = self._column(name, place)
-        mantissas: list[int | None] = column.mantissa.tolist()
-        powers: list[int] = column.exponent.tolist()
-        for at in np.flatnonzero(column.exponent == ABSENT).tolist():
-            mantissas[at], powers[at] = None, 0
-        return mantissas, powers
-
-    def integers(self, name: str, place: object, base: object) -> list[object]:
-        """Return a column of integers, each ``base`` more than it is there.
-
-        Raises:
-            DecodeError: There are none at ``place``.
-        """
-        if type(base) is not int:
-            raise _error(name, "has a base that is no integer")
-        column = self._column(name, place)
-        if column.exponent.any():
-            raise _error(name, f"is no column of integers at the place {place}")
-        numbers: list[int] = column.mantissa.tolist()
-        return [base + number for number in numbers] if base else [*numbers]
-
-    def _column(self, name: str, place: object) -> Column:
-        if type(place) is not int or not 0 <= place < len(self._columns):
-            raise _error(name, f"has the place {place!r:.20}, where nothing is")
-        return self._columns[place]
 
 
 def encode(items: Sequence[Item], shared: Shared | None = None) -> Encoded:
@@ -329,7 +200,7 @@ def _listed(items: Sequence[Item], shared: Shared | None) -> list[Encoded]:
 def _from_series(
     name: str, codec: object, data: object, count: int, taken: Taken | None
 ) -> list[object]:
-    if type(codec) is not int or codec not in (_SHARED, _FRAMES):
+    if type(codec) is not int or codec not in (SHARED, _FRAMES):
         problem = f"has the codec {codec!r:.20}, unknown here"
         raise _error(name, problem, Fault.UNSUPPORTED_VERSION)
     if taken is None:

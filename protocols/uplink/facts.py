@@ -18,7 +18,8 @@ _EPOCH = datetime(2000, 1, 1)  # noqa: DTZ001 - a device's clock has no zone
 _UNIX_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - likewise
 
 _FIRST, _LAST = datetime(1582, 1, 1), datetime(9999, 12, 31, 23, 59, 59)  # noqa: DTZ001
-_SECONDS = tuple((end - _EPOCH) // timedelta(seconds=1) for end in (_FIRST, _LAST))
+_SECOND = timedelta(seconds=1)
+_FIRST_S, _LAST_S = (_FIRST - _EPOCH) // _SECOND, (_LAST - _EPOCH) // _SECOND
 
 
 def _show_time(reading: Reading) -> object:
@@ -27,7 +28,7 @@ def _show_time(reading: Reading) -> object:
         return None
     if (moment := time.moment) is None:
         return time.year.to_bytes(2, "big") + bytes(time[1:])
-    return (moment - _EPOCH) // timedelta(seconds=1)
+    return (moment - _EPOCH) // _SECOND
 
 
 def read_time(item: object) -> DateTime | None:
@@ -106,7 +107,7 @@ COLUMNS: dict[int, tuple[str, _Show, columns.Check]] = {
         lambda r: r.observation.sequence,
         Whole(0, 0xFFFF_FFFF, is_none),
     ),
-    2: ("device time", _show_time, Whole(*_SECONDS, _is_no_moment)),
+    2: ("device time", _show_time, Whole(_FIRST_S, _LAST_S, _is_no_moment)),
     3: (
         "offset",
         lambda r: r.observation.offset_min,

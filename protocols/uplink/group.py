@@ -34,7 +34,7 @@ from protocols.observation import (
 )
 from protocols.units import measures
 from protocols.uplink import columns
-from protocols.uplink.columns import Taken, Whole
+from protocols.uplink.columns import Whole
 from protocols.uplink.envelope import is_int
 from protocols.uplink.facts import (
     COLUMNS,
@@ -44,6 +44,7 @@ from protocols.uplink.facts import (
     one_of,
     read_time,
 )
+from protocols.uplink.shared import Taken
 
 I8 = NDArray[np.int64]
 

@@ -18,6 +18,7 @@ MODULES = sorted(
 )
 _BANNED = {"manager", "helper", "util", "utils", "handler", "processor", "data2"}
 _BANNED_STARTS = ("do_", "process_")
+_GIVEN = {"get_route_handler"}  # a name that FastAPI calls
 _MOST_LINES = 400
 
 # Modules that are longer, each with the reason that a reviewer accepted.
@@ -25,7 +26,7 @@ _LONG = {
     "edge_agent/outbox.py": "all that the station's memory does, in one place",
     "protocols/observation.py": "one vocabulary, and what makes a reading that one",
     "protocols/gatt/racp.py": "one control point: its messages, and the dialogue",
-    "protocols/uplink/batch.py": "one format, its columns and both directions of it",
+    "gateway/access.py": "all rules of who may see what, each with its contract",
 }
 
 
@@ -77,7 +78,8 @@ def test_no_name_says_nothing() -> None:
         for name in names:
             words = re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+", name)
             banned = _BANNED & {word.lower() for word in words}
-            if banned or name.lstrip("_").startswith(_BANNED_STARTS):
+            starts = name.lstrip("_").startswith(_BANNED_STARTS)
+            if (banned or starts) and name not in _GIVEN:
                 wrong.append(f"{path}: {name}")
 
     assert not wrong

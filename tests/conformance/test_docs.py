@@ -41,6 +41,7 @@ def test_generated_pages_are_as_they_would_be_written() -> None:
         ("configuration", "The gateway", gateway.config.Config),
         ("configuration", "The gateway", gateway.config.BrokerConfig),
         ("configuration", "The gateway", gateway.config.HttpConfig),
+        ("configuration", "The gateway", gateway.config.TelemetryConfig),
         ("scenarios", "Devices of a driver", TrialDevice),
         ("scenarios", "Devices with a series", GlucoseMeterDevice),
         ("scenarios", "Devices with a series", CuffDevice),

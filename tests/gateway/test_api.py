@@ -13,8 +13,12 @@ import pytest
 import simplejson
 
 from gateway import api
+from gateway.access import LOCAL, Access
+from gateway.api.live import stream
+from gateway.api.paging import cursor
 from gateway.live import Live
 from gateway.metrics import Metrics
+from gateway.registry import Registry
 from gateway.store import Refused, Stored, StoreUnavailable
 from gateway.store.sqlite import SqliteStore
 from protocols.observation import Device, Kind, State
@@ -31,13 +35,31 @@ class Way:
     working: bool = True
 
 
+def parts_of(
+    store: SqliteStore,
+    intake: Way | None = None,
+    metrics: Metrics | None = None,
+    live: Live[list[Stored]] | None = None,
+    *,
+    open_local: bool = True,
+) -> api.Parts:
+    return api.Parts(
+        store,
+        intake or Way(),
+        live or Live(),
+        metrics or Metrics(),
+        Access(store.database, open_local=open_local),
+        Registry(store.database),
+    )
+
+
 @asynccontextmanager
 async def client(
     store: SqliteStore, intake: Way | None = None, metrics: Metrics | None = None
 ) -> AsyncIterator[httpx.AsyncClient]:
     live: Live[list[Stored]] = Live()
     live.open()
-    parts = api.Parts(store, intake or Way(), live, metrics or Metrics())
+    parts = parts_of(store, intake, metrics, live)
     transport = httpx.ASGITransport(api.build(parts), raise_app_exceptions=False)
     async with httpx.AsyncClient(
         transport=transport, base_url="http://127.0.0.1:8080"
@@ -64,7 +86,7 @@ def test_decimals_keep_their_digits(store: SqliteStore) -> None:
 
     answer = get(store, "/api/v1/readings")
 
-    assert '"value": 5.50,' in answer.text
+    assert '"value":5.50,' in answer.text
     found = simplejson.loads(answer.text, use_decimal=True)
     assert found["readings"][0]["values"][0]["value"] == Decimal("5.50")
     assert answer.headers["content-type"] == "application/json"
@@ -278,11 +300,12 @@ def news(
     async def listen() -> list[list[str]]:
         live: Live[list[Stored]] = Live()
         live.open()
-        route = api._news(api.Parts(store, Way(), live, Metrics()))
-        stream = route(last_event_id).body_iterator
-        told = [await anext(stream)]
+        events = stream(
+            parts_of(store, live=live), LOCAL, None, last_event_id
+        ).body_iterator
+        told = [await anext(events)]
         acting = asyncio.create_task(act(live))
-        told += [text async for text in stream]
+        told += [text async for text in events]
         await acting
         return [
             [one["id"] for one in json.loads(line.removeprefix("data: "))["readings"]]
@@ -309,7 +332,7 @@ def test_listeners_are_told_of_what_comes(store: SqliteStore) -> None:
         await asyncio.sleep(0.05)
         live.close()
 
-    assert news(store, act) == [["3"], ["5"]]
+    assert news(store, act) == [["2"], ["4"]]
 
 
 def test_a_listener_who_comes_back_misses_nothing(store: SqliteStore) -> None:
@@ -319,7 +342,7 @@ def test_a_listener_who_comes_back_misses_nothing(store: SqliteStore) -> None:
         await asyncio.sleep(0.05)
         live.close()
 
-    assert news(store, act, last_event_id=api._cursor(1)) == [["2", "3"]]
+    assert news(store, act, last_event_id=cursor(1)) == [["2", "3"]]
 
 
 def test_a_bad_last_event_id_is_named(store: SqliteStore) -> None:

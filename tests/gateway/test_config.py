@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway.config import Config, check, load
 from protocols.config import ConfigError
+
+_STREAM = 'source = "jetstream"\n[store]\nurl = "postgresql:///readings"\n'
 
 
 def of(tmp_path: Path, text: str) -> Config:
@@ -43,8 +46,11 @@ def test_reads_all_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('[http]\nhost = "0.0.0.0"', "no access control"),
-        ('[http]\nhost = "gateway.example"', "no access control"),
+        ('[http]\nhost = "0.0.0.0"', r"http\.access"),
+        ('[http]\nhost = "gateway.example"', r"http\.access"),
+        ('[http]\naccess = "token"\ntls_cert = "c"', r"http\.tls_key need each other"),
+        ('[webhooks]\nnetworks = ["10.0.0.1/8"]', r"webhooks\.networks: .*host bits"),
+        ("[webhooks]\ngive_up_hours = 0", "line 2"),
         ('[broker]\nhost = "192.168.1.2"', "lets everybody in"),
         ('[broker]\nhost = "::"', "lets everybody in"),
         ("[broker]\ntls = true", "embedded = false"),
@@ -54,8 +60,42 @@ def test_reads_all_settings(tmp_path: Path) -> None:
             '[broker]\nembedded = false\nhost = "b.example"\nusername = "u"',
             "in the clear",
         ),
+        ('[broker]\nshared = "g"', "takes a broker of MQTT 5"),
+        ('[broker]\nembedded = false\nshared = "g"', "takes a broker of MQTT 5"),
+        (
+            '[broker]\nembedded = false\nprotocol = "5"\nshared = "g/+"',
+            r"broker\.shared 'g/\+'",
+        ),
+        (
+            '[broker]\nembedded = false\nprotocol = "5"\nshared = "g"',
+            r"broker\.shared is for several gateways.*set store\.url",
+        ),
+        ("[broker]\nreceive_maximum = 0", "line 2"),
+        ('[nats]\nservers = ["nats://a:4222"]', 'needs source = "jetstream"'),
+        (f"{_STREAM}[broker]\nport = 1", r"\[broker\] has no use"),
+        (_STREAM, r"nats\.servers is missing"),
+        (f'{_STREAM}[nats]\nservers = ["a:4222"]', "'a:4222' is no URL"),
+        (f'{_STREAM}[nats]\nservers = ["http://a"]', "'http://a' is no URL"),
+        (
+            f'{_STREAM}[nats]\nservers = ["nats://a"]\ncredentials = "c"',
+            "in the clear to a",
+        ),
+        (f'{_STREAM}[nats]\nservers = ["nats://u:p@a"]', "in the clear to a"),
+        (f'{_STREAM}[nats]\nservers = ["nats://a"]\nca = "c"', "tls://"),
+        (f'{_STREAM}[nats]\nservers = ["nats://a"]\nstream = "a.b"', "'a.b' is not"),
+        (f'{_STREAM}[nats]\nservers = ["nats://a"]\nreplicas = 2', "line 6"),
+        (
+            'source = "jetstream"\n[nats]\nservers = ["nats://a"]',
+            r'"jetstream" is for several gateways.*set store\.url',
+        ),
         ('tenant = "a/b"', "tenant 'a/b'"),
         ("[http]\nport = 65536", "line 2"),
+        ('[store]\nurl = "sqlite:///file"', r"store\.url is no address"),
+        ('[store]\nurl = "postgresql://[host/db"', r"store\.url"),
+        ('[store]\nurl = "postgresql://u:p@/db"', "holds a password"),
+        ('[store]\nurl = "postgresql:///db?password=p"', "holds a password"),
+        ('[store]\nurl = "postgresql://u@db.example/readings"', "in the clear"),
+        ('[store]\npassword_file = "secret"', r"needs a store\.url"),
         ("[http]\nhots = 1", "hots"),
         ("= 1", "line 1"),
     ],
@@ -68,3 +108,56 @@ def test_what_cannot_be_used_is_refused(tmp_path: Path, text: str, words: str) -
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent\.toml"):
         load(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql:///readings",
+        "postgresql://gateway@127.0.0.1:5433/readings",
+        "postgres://gateway@/readings?host=/run/postgresql",
+        "postgresql://gateway@a.example,b.example/readings?sslmode=verify-full",
+    ],
+)
+def test_a_store_on_a_server_needs_its_address_alone(tmp_path: Path, url: str) -> None:
+    config = of(tmp_path, f'[store]\nurl = "{url}"\npassword_file = "secret"\n')
+
+    assert config.store.url == url
+    assert config.store.password_file == str(tmp_path / "secret")
+
+
+def test_one_of_a_group_needs_no_folder_of_its_own(tmp_path: Path) -> None:
+    """Its settings are those of all others, and so may be the file."""
+    store = '[store]\nurl = "postgresql:///readings"\n'
+    group = '[broker]\nembedded = false\nprotocol = "5"\nshared = "gateways"\n'
+    nats = (
+        '[nats]\nservers = ["tls://a:4222", "tls://b"]\nca = "c"\ncredentials = "d"\n'
+    )
+
+    shared, pulling = of(tmp_path, store + group), of(tmp_path, _STREAM + nats)
+
+    assert (shared.grouped, shared.embedded) == (True, False)
+    assert (pulling.grouped, pulling.embedded) == (True, False)
+    assert pulling.nats.ca == str(tmp_path / "c")
+    assert pulling.nats.credentials == str(tmp_path / "d")
+    assert not check(load(None)).grouped
+
+
+def _keys(of: type[msgspec.Struct], table: str = "") -> list[str]:
+    """Return every key of a configuration as the reference writes it."""
+    keys = []
+    for one in msgspec.structs.fields(of):
+        if isinstance(one.type, type) and issubclass(one.type, msgspec.Struct):
+            keys += _keys(one.type, f"`[{one.name}]` ")
+        else:
+            keys.append(f"| {table}`{one.name}` | ")
+    return keys
+
+
+def test_every_key_stands_in_the_reference() -> None:
+    """An operator has no other place to find it."""
+    page = Path(__file__).parents[2] / "docs/reference/configuration.md"
+    text = page.read_text().partition("## The gateway")[2]
+
+    assert [key for key in _keys(Config) if key not in text] == []
+    assert "| `[nats]` `servers` | " in _keys(Config)

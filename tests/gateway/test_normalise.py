@@ -26,7 +26,7 @@ LOINC, MDC = "http://loinc.org", "urn:iso:std:iso:11073:10101"
 
 
 def served(read: Reading, amendments: int = 0) -> dict[str, object]:
-    return reading(Stored(7, STATION, read, START_MS + 2, amendments))
+    return reading(Stored(7, 1, STATION, read, START_MS + 2, amendments))
 
 
 def test_a_reading_is_served_whole() -> None:
@@ -151,21 +151,21 @@ def test_control_solution_has_no_code_of_a_person() -> None:
     assert found["values"][0]["codes"] == [{"system": MDC, "code": "160208"}]
 
 
+def test_a_control_of_any_strip_has_no_code_of_a_person() -> None:
+    value = Value(Quantity.KETONE, Unit.MMOL_PER_L, Decimal(1))
+
+    assert codes(Observation(Kind.CONTROL_SOLUTION, (value,)), value) == []
+
+
 # For which no code was found that two sources name.
 _UNCODED = {
     Quantity.GLUCOSE_RATE,
-    Quantity.HEMATOCRIT,
-    Quantity.HEMOGLOBIN,
     Quantity.URIC_ACID,
     Quantity.CHOLESTEROL,
     Quantity.TRIGLYCERIDES,
-    Quantity.LACTATE,
     Quantity.BASAL_METABOLISM,
     Quantity.MUSCLE,
     Quantity.MUSCLE_MASS,
-    Quantity.FAT_FREE_MASS,
-    Quantity.SOFT_LEAN_MASS,
-    Quantity.BODY_WATER_MASS,
     Quantity.BODY_IMPEDANCE,
 }
 

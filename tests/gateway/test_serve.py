@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psycopg
 from click.testing import CliRunner
 
 from gateway.cli import gateway
@@ -53,7 +54,7 @@ def test_a_reading_goes_from_mqtt_to_http(tmp_path: Path) -> None:
             assert station.entry(digest).result == Result.STORED
             told = next(one for one in live.iter_lines() if one.startswith("data: "))
         answer = httpx.get(said["http"] + "api/v1/readings")
-        assert '"value": 5.50,' in answer.text
+        assert '"value":5.50,' in answer.text
         assert json.loads(told.removeprefix("data: ")) == {
             "readings": [{"id": "1", "device": "meter-1", "kind": "glucose"}]
         }
@@ -88,6 +89,28 @@ def test_a_killed_gateway_comes_back_with_all_it_receipted(tmp_path: Path) -> No
     with serving(tmp_path, "--json") as (_, line):
         answer = httpx.get(json.loads(line)["http"] + "api/v1/readings").json()
     assert [one["sequence"] for one in answer["readings"]] == [1, 2, 3, 4, 5]
+
+
+def test_keeps_readings_where_the_settings_say(
+    tmp_path: Path, postgres_url: str
+) -> None:
+    settings = tmp_path / "gateway.toml"
+    settings.write_text(f'[store]\nurl = "{postgres_url}"\n')
+    options = ("--json", "--config", str(settings))
+    with serving(tmp_path, *options) as (process, line):
+        said = json.loads(line)
+        with sender(said["mqtt_port"]) as station:
+            for counter in (1, 2):
+                sent = station.send(message(counter, glucose(counter)))
+                assert station.entry(sent).result == Result.STORED
+        answer = httpx.get(said["http"] + "api/v1/readings").json()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+    assert [one["sequence"] for one in answer["readings"]] == [1, 2]
+    assert not (tmp_path / "readings.sqlite").exists()
+    with psycopg.connect(postgres_url) as connection:
+        assert connection.execute("SELECT count(*) FROM reading").fetchone() == (2,)
 
 
 def test_says_where_in_one_line_for_people(tmp_path: Path) -> None:

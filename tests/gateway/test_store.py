@@ -1,30 +1,26 @@
-"""The SQLite store: what it keeps, once, and what it refuses."""
+"""A store, whichever engine it stands on: what it keeps, once, and what it refuses."""
 
-import os
-import signal
-import subprocess
-import sys
+import random
 from dataclasses import replace
-from pathlib import Path
 
-import apsw
 import pytest
 
 from gateway.store import (
+    Delivery,
     Filter,
     Greeting,
     Outcome,
     Refused,
+    Span,
+    Store,
     StoreRefused,
-    StoreUnavailable,
-    StoreUnusable,
 )
-from gateway.store.sqlite import SqliteStore, migrate, migrations, refuse_old_sqlite
-from protocols.observation import Device, Kind, Quality, State
+from protocols.observation import Device, Kind, Quality, Reading, State
 from protocols.uplink.topics import Station
 from tests.gateway.stations import (
     CUFF,
     METER,
+    MINUTE_MS,
     START_MS,
     STATION,
     accepted,
@@ -37,12 +33,19 @@ OTHER = Station("clinic", "station-2")
 ALL = Filter()
 
 
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest) -> Store:
+    """Each test here holds for both."""
+    found: Store = request.getfixturevalue(f"{request.param}_store")
+    return found
+
+
 def refused(payload: bytes = b"?", station: Station | None = STATION) -> Refused:
     topic = "vw/1/clinic/station-1/up/batch"
     return Refused(topic, station, payload, payload.ljust(32, b"\0"), "why", 7)
 
 
-def test_gives_back_what_a_station_sent(store: SqliteStore) -> None:
+def test_gives_back_what_a_station_sent(store: Store) -> None:
     """Decimals, raw frames, evidence, the device's impossible clock: all of it."""
     sent = [
         glucose(1, "5.50", quality=Quality.CLOCK_AHEAD, status=("battery_low",)),
@@ -66,7 +69,7 @@ def test_gives_back_what_a_station_sent(store: SqliteStore) -> None:
     }
 
 
-def test_a_batch_delivered_again_changes_nothing(store: SqliteStore) -> None:
+def test_a_batch_delivered_again_changes_nothing(store: Store) -> None:
     batch = accepted(1, glucose(1), glucose(2))
 
     outcomes = store.commit([batch]) + store.commit([batch, batch])
@@ -76,7 +79,7 @@ def test_a_batch_delivered_again_changes_nothing(store: SqliteStore) -> None:
     assert store.devices(0, 10)[0].tallies[0].readings == 2
 
 
-def test_a_reading_in_two_batches_is_stored_once(store: SqliteStore) -> None:
+def test_a_reading_in_two_batches_is_stored_once(store: Store) -> None:
     """Two stations read the same meter; the key decides, in one commit or in two."""
     first = accepted(1, glucose(1), glucose(2))
     second = accepted(1, glucose(2), glucose(3), station=OTHER)
@@ -89,7 +92,7 @@ def test_a_reading_in_two_batches_is_stored_once(store: SqliteStore) -> None:
     assert sorted(one.reading.observation.sequence for one in kept) == [1, 2, 3, 4]
 
 
-def test_another_report_of_a_reading_is_kept_beside_it(store: SqliteStore) -> None:
+def test_another_report_of_a_reading_is_kept_beside_it(store: Store) -> None:
     """The first stands; the second is neither dropped nor written over it."""
     said, later = glucose(1), glucose(1, status=("battery_low",))
     store.commit([accepted(1, said)])
@@ -104,7 +107,19 @@ def test_another_report_of_a_reading_is_kept_beside_it(store: SqliteStore) -> No
     assert (amendment.stored.reading, amendment.digest) == (later, second.digest)
 
 
-def test_a_counter_used_twice_is_a_fork_and_both_are_kept(store: SqliteStore) -> None:
+def test_the_same_in_other_words_is_no_amendment(store: Store) -> None:
+    """A later version may write a row otherwise; its readings say what they said."""
+    store.commit([accepted(1, glucose(1))])
+    with store.database.change() as change:
+        change.rows(
+            "UPDATE reading SET context = '[ [\"sample\", ' || "
+            "'\"capillary_plasma\"] ]'"
+        )
+
+    assert store.commit([accepted(2, glucose(1))]) == [Outcome(known=1)]
+
+
+def test_a_counter_used_twice_is_a_fork_and_both_are_kept(store: Store) -> None:
     store.commit([accepted(5, glucose(1))])
 
     outcomes = store.commit([accepted(5, glucose(2)), accepted(5, glucose(1))])
@@ -113,13 +128,13 @@ def test_a_counter_used_twice_is_a_fork_and_both_are_kept(store: SqliteStore) ->
     assert len(store.readings(ALL, 0, 10)) == 2
 
 
-def test_the_same_counter_of_another_station_is_no_fork(store: SqliteStore) -> None:
+def test_the_same_counter_of_another_station_is_no_fork(store: Store) -> None:
     store.commit([accepted(5, glucose(1))])
 
     assert store.commit([accepted(5, glucose(2), station=OTHER)]) == [Outcome(new=1)]
 
 
-def test_a_tenant_cannot_take_the_keys_of_another(store: SqliteStore) -> None:
+def test_a_tenant_cannot_take_the_keys_of_another(store: Store) -> None:
     """Naming another tenant's device must not make its readings look known."""
     store.commit([accepted(1, glucose(1, "9.9"), station=Station("evil", "x"))])
 
@@ -127,7 +142,7 @@ def test_a_tenant_cannot_take_the_keys_of_another(store: SqliteStore) -> None:
     assert [found.tenant for found in store.devices(0, 10)] == ["evil", "clinic"]
 
 
-def test_quarantine_keeps_bytes_once_and_counts_deliveries(store: SqliteStore) -> None:
+def test_quarantine_keeps_bytes_once_and_counts_deliveries(store: Store) -> None:
     store.commit([refused(b"one"), refused(b"two"), refused(b"one")])
     store.commit([refused(b"one", None)])
 
@@ -138,7 +153,7 @@ def test_quarantine_keeps_bytes_once_and_counts_deliveries(store: SqliteStore) -
     assert store.quarantine(kept[0].id, 10) == kept[1:]
 
 
-def test_filters_leave_out_what_was_not_asked_for(store: SqliteStore) -> None:
+def test_filters_leave_out_what_was_not_asked_for(store: Store) -> None:
     store.commit([accepted(1, glucose(1), pressure(2, 120, 80, 60))])
     store.commit([accepted(1, glucose(3, kind=Kind.CONTROL_SOLUTION), station=OTHER)])
     store.commit([accepted(2, glucose(4), station=OTHER)])
@@ -157,7 +172,7 @@ def test_filters_leave_out_what_was_not_asked_for(store: SqliteStore) -> None:
     assert sequences(device="unheard-of") == []
 
 
-def test_counts_devices_by_kind(store: SqliteStore) -> None:
+def test_counts_devices_by_kind(store: Store) -> None:
     store.commit([accepted(1, glucose(2), glucose(1), received_ms=10)])
     again = glucose(3, device=replace(METER, firmware="2.0"), quality=Quality(1))
     store.commit([accepted(2, again, pressure(1, 120, 80, 60), received_ms=20)])
@@ -172,20 +187,18 @@ def test_counts_devices_by_kind(store: SqliteStore) -> None:
     assert store.devices(meter.id, 10) == [cuff]
 
 
-def test_a_status_replaces_the_one_before(store: SqliteStore, tmp_path: Path) -> None:
+def test_a_status_replaces_the_one_before(store: Store) -> None:
     store.commit([Greeting(STATION, b"up", 1), Greeting(STATION, b"gone", 2)])
 
-    rows = apsw.Connection(str(tmp_path / "readings.sqlite")).execute(
-        "SELECT station, status, status_ms FROM station"
-    )
-    assert rows.fetchall() == [("station-1", b"gone", 2)]
+    rows = store.database.rows("SELECT station, status, status_ms FROM station")
+    assert rows == [("station-1", b"gone", 2)]
 
 
-def test_a_value_that_does_not_fit_is_refused_whole(store: SqliteStore) -> None:
+def test_a_value_that_does_not_fit_is_refused_whole(store: Store) -> None:
     """One impossible reading in a group must not leave half of the group behind."""
-    too_big = replace(glucose(2), captured_ms=1 << 63)
     bad = accepted(2, glucose(3))
-    bad = replace(bad, batch=replace(bad.batch, readings=(too_big,)))
+    key, facts = bad.batch.groups[0].parts[0]
+    bad.batch.groups[0].parts[0] = (key, (*facts[:3], 1 << 63, *facts[4:]))
 
     with pytest.raises(StoreRefused):
         store.commit([accepted(1, glucose(1)), bad])
@@ -194,122 +207,7 @@ def test_a_value_that_does_not_fit_is_refused_whole(store: SqliteStore) -> None:
     assert store.commit([accepted(1, glucose(1))]) == [Outcome(new=1)]
 
 
-def test_a_locked_database_is_unavailable_not_lost(
-    store: SqliteStore, tmp_path: Path
-) -> None:
-    other = apsw.Connection(str(tmp_path / "readings.sqlite"))
-    other.execute("BEGIN IMMEDIATE")
-
-    with pytest.raises(StoreUnavailable):
-        store.commit([accepted(1, glucose(1))])
-
-    other.execute("ROLLBACK")
-    assert store.commit([accepted(1, glucose(1))]) == [Outcome(new=1)]
-
-
-def test_a_full_disk_is_unavailable_and_recovers(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "full.sqlite")
-    pages = store._connection.pragma("page_count")
-    store._connection.pragma("max_page_count", pages)
-    many = accepted(1, *[glucose(number) for number in range(500)])
-
-    with pytest.raises(StoreUnavailable):
-        store.commit([many])
-    assert store.readings(ALL, 0, 10) == []
-
-    store._connection.pragma("max_page_count", 1 << 20)
-    assert store.commit([many]) == [Outcome(new=500)]
-    store.close()
-
-
-def test_every_commit_is_flushed(store: SqliteStore) -> None:
-    """NORMAL loses receipted commits in a power cut; FULL is 2."""
-    assert store._connection.pragma("synchronous") == 2
-    assert store._connection.pragma("journal_mode") == "wal"
-    assert store._connection.pragma("foreign_keys") == 1
-
-
-_CRASH = """
-import os, signal, sys
-from pathlib import Path
-from gateway.store.sqlite import SqliteStore
-from tests.gateway.stations import accepted, glucose
-
-store = SqliteStore(Path(sys.argv[1]))
-for number in range(1, 4):
-    if number == 3:
-        store._connection.set_commit_hook(lambda: os.kill(os.getpid(), signal.SIGKILL))
-    store.commit([accepted(number, glucose(number))])
-    print(number, flush=True)
-"""
-
-
-def test_a_kill_between_insert_and_commit_loses_nothing_told(tmp_path: Path) -> None:
-    """What was reported as committed is there; what was not can be sent again."""
-    file = tmp_path / "crash.sqlite"
-    ended = subprocess.run(
-        [sys.executable, "-c", _CRASH, str(file)],
-        stdout=subprocess.PIPE,
-        check=False,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
-    assert (ended.returncode, ended.stdout.split()) == (-signal.SIGKILL, [b"1", b"2"])
-
-    store = SqliteStore(file)
-    kept = [one.reading.observation.sequence for one in store.readings(ALL, 0, 10)]
-    assert kept == [1, 2]
-    again = [accepted(number, glucose(number)) for number in (1, 2, 3)]
-    assert store.commit(again) == [Outcome(known=1), Outcome(known=1), Outcome(new=1)]
-    store.close()
-
-
-def test_migrates_from_an_empty_database_once(tmp_path: Path) -> None:
-    file = tmp_path / "new.sqlite"
-    SqliteStore(file).close()
-    SqliteStore(file).close()
-
-    connection = apsw.Connection(str(file))
-    assert connection.pragma("user_version") == len(migrations())
-    assert connection.pragma("integrity_check") == "ok"
-
-
-def test_a_migration_that_fails_leaves_the_version_before(tmp_path: Path) -> None:
-    connection = apsw.Connection(str(tmp_path / "half.sqlite"))
-    scripts = ["CREATE TABLE one (a)", "CREATE TABLE two (a); SELECT nonsense"]
-
-    with pytest.raises(apsw.SQLError):
-        migrate(connection, scripts)
-
-    assert connection.pragma("user_version") == 1
-    names = connection.execute("SELECT name FROM sqlite_schema").fetchall()
-    assert names == [("one",)]
-
-
-def test_a_store_of_a_newer_gateway_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "newer.sqlite"
-    SqliteStore(file).close()
-    apsw.Connection(str(file)).pragma("user_version", 999)
-
-    with pytest.raises(StoreUnusable, match="version 999"):
-        SqliteStore(file)
-
-
-def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "text.sqlite"
-    file.write_text("not a database, " * 100)
-
-    with pytest.raises(StoreUnusable, match=r"text\.sqlite"):
-        SqliteStore(file)
-
-
-def test_an_sqlite_that_may_corrupt_a_wal_is_refused() -> None:
-    refuse_old_sqlite("3.51.3")
-    refuse_old_sqlite("4.0.0")
-    with pytest.raises(StoreUnusable, match=r"SQLite 3\.51\.2"):
-        refuse_old_sqlite("3.51.2")
-
-
-def test_a_device_of_any_name_is_kept(store: SqliteStore) -> None:
+def test_a_device_of_any_name_is_kept(store: Store) -> None:
     """A name is data, whatever it holds."""
     device = Device("a\0b'\";--\u202e", "<b>", "", "", "")
     store.commit([accepted(1, glucose(1, device=device))])
@@ -317,3 +215,175 @@ def test_a_device_of_any_name_is_kept(store: SqliteStore) -> None:
     assert store.devices(0, 10)[0].device == device
     assert len(message(1, glucose(1, device=device))) > 0
     assert len(store.readings(Filter(device=device.id), 0, 10)) == 1
+
+
+def test_what_is_gone_is_known_when_it_is_told_again(store: Store) -> None:
+    """A meter tells its memory again; what was erased must not come back with it."""
+    store.commit([accepted(1, *map(glucose, range(1, 5)))])
+    with store.database.change() as change:
+        keys = "device, generation, slot, kind, ordinal, discriminator"
+        change.rows(
+            f"INSERT INTO gone ({keys}, why) SELECT {keys}, 'erased' FROM reading "
+            "WHERE ordinal IN (1, 3)"
+        )
+        change.rows("DELETE FROM reading WHERE ordinal IN (1, 3)")
+
+    assert store.commit([accepted(2, *map(glucose, range(1, 6)))]) == [Outcome(1, 4)]
+    kept = store.database.rows("SELECT ordinal FROM reading ORDER BY ordinal")
+    assert kept == [(2,), (4,), (5,)]
+
+
+def test_a_device_is_read_by_true_time_from_either_end(store: Store) -> None:
+    def seen(*spans: Span, **more: object) -> list[int | None]:
+        asked = {"kinds": None, "after": None, "limit": 10} | more
+        found = store.of_device(spans, **asked)
+        return [one.reading.observation.sequence for one in found]
+
+    store.commit(
+        [accepted(1, *map(glucose, (4, 2, 6))), accepted(2, pressure(5, 120, 80, 60))]
+    )
+    store.commit([accepted(3, glucose(1), glucose(3), glucose(5))])
+    numbers = {one.device.id: one.id for one in store.devices(0, 10)}
+    meter, cuff = numbers[METER.id], numbers[CUFF.id]
+    early = Span(meter, None, START_MS, START_MS + 4 * MINUTE_MS)
+    late = Span(meter, None, START_MS + 4 * MINUTE_MS, 1 << 62)
+
+    assert seen(early) == [1, 2, 3]
+    assert seen(late, early) == [1, 2, 3, 4, 5, 6]
+    assert seen(early, late, newest_first=True, limit=4) == [6, 5, 4, 3]
+    assert seen(early, Span(cuff, 1, 0, 1 << 62)) == [1, 2, 3, 5]
+    assert seen(Span(cuff, None, 0, 1 << 62), Span(cuff, 2, 0, 0)) == [5]
+    assert seen(Span(cuff, -1, 0, 1 << 62)) == []
+    assert seen(early, kinds={Kind.KETONE}) == []
+    (third,) = store.of_device([early], None, None, 1, newest_first=True)
+    assert seen(early, late, after=(third.reading.utc_ms, third.id)) == [4, 5, 6]
+    assert seen(late, after=(third.reading.utc_ms, third.id), newest_first=True) == []
+
+
+def test_a_cursor_goes_through_everything_in_order(store: Store) -> None:
+    """Also where a batch is longer than a block of ids, or than a page."""
+    for number in range(1, 5):
+        batches = [
+            accepted(number, *map(glucose, range(number * 40, number * 40 + 40))),
+            accepted(number, pressure(number, 120, 80, 60), station=OTHER),
+        ]
+        store.commit(batches)
+    every = store.readings(ALL, 0, 1_000)
+    assert len(every) == 164
+
+    late_ms = START_MS + 100 * MINUTE_MS
+    for which, expected in (
+        (ALL, every),
+        (Filter(station="station-2"), [one for one in every if one.station == OTHER]),
+        (Filter(tenant="nobody"), []),
+        (
+            Filter(since_ms=late_ms),
+            [one for one in every if (one.reading.utc_ms or 0) >= late_ms],
+        ),
+    ):
+        found, after = [], 0
+        while page := store.readings(which, after, 7):
+            found += page
+            after = page[-1].id
+        assert found == expected
+    assert [one.id for one in every] == sorted({one.id for one in every})
+    assert store.last() == every[-1].id
+    assert store.reading(every[3].id) == every[3]
+    assert store.reading(1 << 60) is None
+
+
+def test_a_register_is_changed_whole_or_not_at_all(store: Store) -> None:
+    """Registers are written once, over either engine."""
+    with store.database.change() as change:
+        change.rows(
+            "CREATE TABLE note (id BIGINT PRIMARY KEY, text TEXT, data {})".format(
+                "BLOB" if store.database.engine == "sqlite" else "BYTEA"
+            )
+        )
+        add = "INSERT INTO note (id, text, data) VALUES (:id, :text, :data)"
+        change.many(
+            f"{add} ON CONFLICT (id) DO NOTHING",
+            [
+                {"id": 1, "text": "a\0:b '%s' \x1a", "data": b"\0\xff"},
+                {"id": 2, "text": None, "data": None},
+                {"id": 2, "text": "again", "data": None},
+            ],
+        )
+        told = change.rows(f"{add} RETURNING id, text", id=3, text="50 %", data=None)
+    assert told == [(3, "50 %")]
+
+    def fail() -> None:
+        with store.database.change() as change:
+            change.rows("UPDATE note SET text = 'lost' WHERE id = :id", id=1)
+            change.rows(add, id=1, text="twice", data=None)
+
+    with pytest.raises(StoreRefused):
+        fail()
+
+    find = "SELECT id, text, data FROM note WHERE (:text IS NULL OR text = :text)"
+    every = store.database.rows(f"{find} ORDER BY id", text=None)
+    assert every == [
+        (1, "a\0:b '%s' \x1a", b"\0\xff"),
+        (2, None, None),
+        (3, "50 %", None),
+    ]
+    assert store.database.rows(f"{find} AND id % 2 = 1", text="50 %") == every[2:]
+    assert store.database.rows("SELECT count(*), sum(id) FROM note") == [(3, 6)]
+
+
+def test_both_engines_tell_and_keep_the_same(
+    sqlite_store: Store, postgres_store: Store
+) -> None:
+    """What a station is told must not depend on where its gateway keeps it."""
+    draw = random.Random(5)
+    stations = [STATION, OTHER, Station("other", "station-1")]
+    meters = [replace(METER, id=f"meter-{number}") for number in range(3)]
+
+    def reading() -> Reading:
+        return glucose(
+            draw.randrange(40),
+            device=replace(draw.choice(meters), firmware=draw.choice("12")),
+            status=draw.choice([(), (), ("battery_low",), ("strip_short",)]),
+            quality=draw.choice(list(Quality)),
+        )
+
+    for turn in range(30):
+        group: list[Delivery] = [
+            accepted(
+                draw.randrange(1, 30),
+                *[reading() for _ in range(draw.randrange(1, 9))],
+                station=draw.choice(stations),
+                received_ms=turn,
+            )
+            for _ in range(draw.randrange(5))
+        ]
+        group += [refused(bytes([draw.randrange(9)])), Greeting(OTHER, b"up", turn)]
+        group += draw.choices(group, k=2)
+        draw.shuffle(group)
+        assert postgres_store.commit(group) == sqlite_store.commit(group)
+
+    def kept(store: Store) -> list[object]:
+        readings = store.readings(ALL, 0, 1_000)
+        amended = store.amended(0, 1_000)
+        return [
+            sorted(
+                (str(one.reading), one.received_ms, one.amendments) for one in readings
+            ),
+            sorted((str(one.stored.reading), one.digest) for one in amended),
+            sorted(str(replace(one, id=0)) for one in store.devices(0, 10)),
+            [replace(one, id=0) for one in store.quarantine(0, 10)],
+            store.database.rows(
+                "SELECT counter, digest, new, known, amended, deliveries, "
+                "last_id - first_id, first_utc_ms, last_utc_ms FROM batch "
+                "ORDER BY counter, digest"
+            ),
+            store.database.rows(
+                "SELECT tenant, station, last_seen_ms, status_ms FROM station "
+                "ORDER BY tenant, station"
+            ),
+        ]
+
+    for of_postgres, of_sqlite in zip(
+        kept(postgres_store), kept(sqlite_store), strict=True
+    ):
+        assert of_postgres == of_sqlite

@@ -379,3 +379,50 @@ def _answer(
 def _now(number: int, by_ms: int = 0) -> Reading:
     """Return a reading that was captured just now, by a clock so far ahead."""
     return replace(reading(number), captured_ms=int(time() * 1000) + by_ms)
+
+
+class _Refusing:
+    """A broker that refuses the first subscription, as a cluster without a leader."""
+
+    def __init__(self) -> None:
+        self.subscriptions = 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                line, _ = self._listener.accept()
+                with line, line.makefile("rb") as stream:
+                    self._speak(line, stream)
+
+    def _speak(self, line: socket.socket, stream: BinaryIO) -> None:
+        """Answer CONNECT and SUBSCRIBE; all else is heard only (MQTT 3.1.1, §3)."""
+        while head := stream.read(1):
+            size, shift = 0, 0
+            while (part := stream.read(1)[0]) & 0x80:
+                size, shift = size | (part & 0x7F) << shift, shift + 7
+            body = stream.read(size | part << shift)
+            if head[0] == 0x10:
+                line.sendall(b"\x20\x02\x00\x00")
+            elif head[0] == 0x82:
+                self.subscriptions += 1
+                code = b"\x80" if self.subscriptions == 1 else b"\x01"
+                line.sendall(b"\x90\x03" + body[:2] + code)
+
+
+def test_a_refused_subscription_is_asked_for_again(
+    tmp_path: Path, outbox: Outbox
+) -> None:
+    """Without receipts a station keeps and sends all for ever, as if all was well."""
+    broker = _Refusing()
+
+    async def story(_: Uplink, __: asyncio.Event) -> None:
+        await _until(lambda: broker.subscriptions == 2)
+
+    _run(tmp_path, broker.port, outbox, Chosen(), story)
+    broker.close()

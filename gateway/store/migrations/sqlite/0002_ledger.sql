@@ -57,7 +57,7 @@ INSERT INTO reading_2
     FROM reading r JOIN kind k ON k.name = r.kind ORDER BY r.id;
 
 CREATE TABLE amendment_2 (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     reading INTEGER NOT NULL,
     fingerprint BLOB NOT NULL,
     batch INTEGER NOT NULL,

@@ -1,0 +1,162 @@
+"""Takes away all that is kept of a patient, and keeps the fact that it was done.
+
+The keys of their readings stay behind, so that a meter that tells them again adds
+nothing, and so do the counts of the ledger. What was noted in the audit log about them
+stays; it holds ids and no values.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from gateway.access import Access, Principal
+from gateway.chart import START, Chart
+from gateway.consent import Grant
+from gateway.registry import Patient
+from gateway.store import Store, Stored, marks
+from gateway.store.database import Change, Scalar
+from gateway.store.sqlite_overwrite import overwrite
+
+_PAGE = 500
+
+_THESE = "device = :device AND id IN ({})"
+_COUNT = f"""
+    SELECT kind, count(*), sum(CASE WHEN quality <> 0 THEN 1 ELSE 0 END)
+    FROM reading WHERE {_THESE} GROUP BY kind
+"""  # noqa: S608
+_KEEP_KEYS = f"""
+    INSERT INTO gone (device, generation, slot, kind, ordinal, discriminator, why)
+    SELECT device, generation, slot, kind, ordinal, discriminator, 'erased'
+    FROM reading WHERE {_THESE}
+    ON CONFLICT (device, generation, slot, kind, ordinal, discriminator) DO NOTHING
+"""  # noqa: S608
+_AMENDMENTS = "DELETE FROM amendment WHERE reading IN ({}) RETURNING id"
+_CLAIMS = "DELETE FROM claim WHERE reading IN ({})"
+_READINGS = f"DELETE FROM reading WHERE {_THESE}"  # noqa: S608
+_WEBHOOKS = (
+    """DELETE FROM subscription WHERE webhook IN
+        (SELECT id FROM webhook WHERE patient = :patient)""",
+    """DELETE FROM webhook_stretch WHERE webhook IN
+        (SELECT id FROM webhook WHERE patient = :patient)""",
+    "DELETE FROM webhook WHERE patient = :patient",
+)
+_UNCOUNT = """
+    UPDATE tally SET readings = readings - :readings, flagged = flagged - :flagged,
+        first_utc_ms = :first_ms, last_utc_ms = :last_ms
+    WHERE device = :device AND kind = :kind
+"""
+_BOUNDS = """
+    SELECT min(utc_ms), max(utc_ms) FROM reading WHERE device = :device AND kind = :kind
+"""
+_QUARANTINE = """
+    SELECT q.id FROM quarantine q JOIN station s ON s.id = q.station
+    WHERE s.tenant = :tenant AND s.station = :station ORDER BY q.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What was taken away, and what may still be there.
+
+    Attributes:
+        readings: How many readings, with their raw bytes.
+        amendments: How many other reports of them.
+        quarantine: Ids of messages in quarantine of the stations that sent those
+            readings. Nobody could read them, so nobody knows whom they are about.
+        overwritten: Whether the store's files hold no byte of it any more. If not, it
+            is not served, and lies there until something is written over it.
+    """
+
+    readings: int
+    amendments: int
+    quarantine: tuple[int, ...]
+    overwritten: bool
+
+
+class Erasure:
+    """Erases patients.
+
+    Args:
+        store: Where readings are.
+        chart: Says which are theirs.
+        access: Writes down who did it.
+    """
+
+    def __init__(self, store: Store, chart: Chart, access: Access) -> None:
+        self._store, self._chart, self._access = store, chart, access
+        self._database = store.database
+
+    def erase(self, who: Principal, patient: Patient) -> Erased:
+        """Take away a patient and their readings.
+
+        Readings go first, some at a time, so that others can write between. A crash
+        leaves the patient, and whoever asks again ends it.
+
+        Args:
+            who: Who asks for it.
+            patient: Whom.
+
+        Raises:
+            StoreUnavailable: Not all was taken away; ask again.
+        """
+        readings = amendments = 0
+        stations: set[tuple[str, str]] = set()
+        while some := self._chart.readings(patient, [Grant()], START, _PAGE).rows:
+            with self._access.recorded(
+                who, "patient.erase", patient=patient.id, what=f"{len(some)} readings"
+            ) as change:
+                amendments += _take_away(change, some)
+            readings += len(some)
+            stations |= {(one.station.tenant, one.station.station) for one in some}
+        quarantine = tuple(self._quarantined(stations))
+        with self._access.recorded(
+            who,
+            "patient.erased",
+            patient=patient.id,
+            what=f"{readings} readings, {amendments} amendments",
+        ) as change:
+            for table in ("claim", "consent", "attribution", "patient_identifier"):
+                change.rows(
+                    f"DELETE FROM {table} WHERE patient = :patient",  # noqa: S608
+                    patient=patient.id,
+                )
+            for statement in _WEBHOOKS:
+                change.rows(statement, patient=patient.id)
+            change.rows("DELETE FROM patient WHERE id = :patient", patient=patient.id)
+        # PostgreSQL gives the room free in its own time, and keeps its own log.
+        done = self._database.engine == "sqlite" and overwrite(self._database)
+        return Erased(readings, amendments, quarantine, overwritten=done)
+
+    def _quarantined(self, stations: set[tuple[str, str]]) -> Iterator[int]:
+        for tenant, station in sorted(stations):
+            rows = self._database.rows(_QUARANTINE, tenant=tenant, station=station)
+            yield from (row[0] for row in rows)
+
+
+def _take_away(change: Change, stored: Sequence[Stored]) -> int:
+    """Delete readings and all that hangs on them; return how many amendments."""
+    amendments = 0
+    of_device: dict[int, list[int]] = defaultdict(list)
+    for one in stored:
+        of_device[one.device].append(one.id)
+    for device, numbers in of_device.items():
+        listed, ids = marks.listed(numbers)
+        these: dict[str, Scalar] = {**ids, "device": device}
+        counted = change.rows(_COUNT.format(listed), **these)
+        # Keys first: a meter may tell these readings at this very moment.
+        change.rows(_KEEP_KEYS.format(listed), **these)
+        amendments += len(change.rows(_AMENDMENTS.format(listed), **ids))
+        change.rows(_CLAIMS.format(listed), **ids)
+        change.rows(_READINGS.format(listed), **these)
+        for kind, readings, flagged in counted:
+            of_kind = {"device": device, "kind": kind}
+            ((first_ms, last_ms),) = change.rows(_BOUNDS, **of_kind)
+            change.rows(
+                _UNCOUNT,
+                readings=readings,
+                flagged=flagged,
+                first_ms=first_ms,
+                last_ms=last_ms,
+                **of_kind,
+            )
+    return amendments

@@ -1,0 +1,1 @@
+-- The first migration holds what SQLite's second brings.

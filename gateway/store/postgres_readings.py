@@ -1,0 +1,143 @@
+"""Readings on their way into the PostgreSQL store, each at most once by its key."""
+
+from itertools import groupby
+from operator import itemgetter
+
+import psycopg
+
+from gateway.store.database import Row
+from gateway.store.postgres_database import Connection, escaped
+from gateway.store.postgres_names import columns
+from gateway.store.rows import FACTS, KEY, READING, reading_of
+from protocols.observation import Device, fingerprint
+
+_KEY = slice(1, 1 + len(KEY))
+_MEMORY = slice(1, 5)  # device, generation, slot, kind: ordinals grow within
+_PERSON = READING.index("person")
+_TYPES = (
+    "int8", "int8", "int4", "int2", "int2", "int8", "int4", "int8", "int8", "int8",
+    "int2", "int8", "int8", "text", "int2", "int2", "int4", "text", "text", "text",
+    "text", "text", "bytea",
+)  # fmt: skip
+_COLUMNS = ", ".join(READING)
+_KEYS = ", ".join(KEY)
+# Tables and columns are constants of ours.
+_COPY = f"COPY {{}} ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
+_STAGING = """
+    CREATE TEMPORARY TABLE IF NOT EXISTS staging (LIKE reading) ON COMMIT DELETE ROWS
+"""
+_MERGE = f"""
+    INSERT INTO reading ({_COLUMNS}) SELECT {_COLUMNS} FROM staging ORDER BY {_KEYS}, id
+    ON CONFLICT ({_KEYS}) DO NOTHING RETURNING id
+"""  # noqa: S608
+_DIFFERENT = f"""
+    SELECT s.id, r.id, {", ".join(f"s.{name}" for name in KEY + FACTS)},
+        {", ".join(f"r.{name}" for name in FACTS)}
+    FROM staging s JOIN reading r USING ({_KEYS})
+    WHERE s.id <> r.id AND (s."values" <> r."values"
+        OR s.device_time IS DISTINCT FROM r.device_time
+        OR s.status IS DISTINCT FROM r.status
+        OR s.context IS DISTINCT FROM r.context)
+"""  # noqa: S608
+_FACTS = ", ".join(FACTS)
+_AMEND = f"""
+    INSERT INTO amendment (id, reading, fingerprint, batch, driver, {_FACTS})
+    SELECT s.id, w.reading, w.fingerprint, s.batch, s.driver, {_FACTS}
+    FROM staging s
+    JOIN unnest(%s::bigint[], %s::bigint[], %s::bytea[]) AS w (id, reading, fingerprint)
+    USING (id)
+    ORDER BY w.reading, w.fingerprint, s.id
+    ON CONFLICT (reading, fingerprint) DO NOTHING RETURNING id
+"""  # noqa: S608
+_LAST_GONE = """
+    SELECT device, generation, slot, kind, last FROM
+        unnest(%s::bigint[], %s::integer[], %s::smallint[], %s::smallint[])
+            AS w (device, generation, slot, kind),
+        LATERAL (SELECT max(g.ordinal) AS last FROM gone g
+            WHERE (g.device, g.generation, g.slot, g.kind)
+                = (w.device, w.generation, w.slot, w.kind)) AS found
+    WHERE last IS NOT NULL
+"""
+_GONE = f"""
+    SELECT {_KEYS} FROM gone
+    JOIN unnest(%s::bigint[], %s::integer[], %s::smallint[], %s::smallint[],
+        %s::bigint[], %s::integer[]) AS w ({_KEYS}) USING ({_KEYS})
+"""  # noqa: S608
+
+
+def keep(connection: Connection, rows: list[Row]) -> tuple[list[Row], set[int]]:
+    """Store readings in the transaction under way.
+
+    Args:
+        connection: In that transaction.
+        rows: In the order of `READING`; of two with one key the lower id is first.
+
+    Returns:
+        Those that were not known, and the ids of those that differ from what is known.
+    """
+    # Stores are fastest when keys come in order, and gateways that store the same keys
+    # in one order wait for each other, never both.
+    rows = _not_gone(connection, sorted(rows, key=itemgetter(*range(1, 7), 0)))
+    if not rows:
+        return [], set()
+    try:
+        with connection.transaction():
+            _copy(connection, "reading", rows)
+    except psycopg.errors.UniqueViolation:
+        return _merge(connection, rows)
+    return rows, set()
+
+
+def _copy(connection: Connection, table: str, rows: list[Row]) -> None:
+    with connection.cursor() as cursor, cursor.copy(_COPY.format(table)) as copy:
+        copy.set_types(_TYPES)
+        for row in rows:
+            # Of all texts only a person's name is not JSON, which escapes by itself.
+            if (person := row[_PERSON]) is not None:
+                rest = row[_PERSON + 1 :]
+                copy.write_row((*row[:_PERSON], escaped(person), *rest))
+            else:
+                copy.write_row(row)
+
+
+def _merge(connection: Connection, rows: list[Row]) -> tuple[list[Row], set[int]]:
+    connection.execute(_STAGING)
+    _copy(connection, "staging", rows)
+    new = {number for (number,) in connection.execute(_MERGE)}
+    amended: set[int] = set()
+    if len(new) < len(rows) and (different := _different(connection)):
+        found = connection.execute(_AMEND, columns(different))
+        amended = {number for (number,) in found}
+    return [row for row in rows if row[0] in new], amended
+
+
+def _different(connection: Connection) -> list[tuple[int, int, bytes]]:
+    """Return id, the stored reading's id and fingerprint of reports that differ."""
+    different = []
+    for number, stored, *row in connection.execute(_DIFFERENT):
+        key, told = tuple(row[: len(KEY)]), tuple(row[len(KEY) :])
+        now = _fingerprint(key, told[: len(FACTS)])
+        if now != _fingerprint(key, told[len(FACTS) :]):
+            different.append((number, stored, now))
+    return different
+
+
+def _fingerprint(key: Row, facts: Row) -> bytes:
+    return fingerprint(reading_of(Device("any"), ("", ""), key, facts))
+
+
+def _not_gone(connection: Connection, rows: list[Row]) -> list[Row]:
+    """Return ``rows`` without those that were erased or archived."""
+    memories = [memory for memory, _ in groupby(rows, itemgetter(_MEMORY))]
+    if not memories:
+        return rows
+    found = connection.execute(_LAST_GONE, columns(memories)).fetchall()
+    last = {row[:4]: row[4] for row in found}
+    if not last:
+        return rows
+    # What is behind all that is gone of its memory, as most is, needs no search.
+    doubtful = [row[_KEY] for row in rows if row[5] <= last.get(row[_MEMORY], -1)]
+    if not doubtful:
+        return rows
+    gone = {*connection.execute(_GONE, columns(doubtful))}
+    return [row for row in rows if row[_KEY] not in gone]

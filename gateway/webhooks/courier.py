@@ -1,0 +1,213 @@
+"""Tells webhooks, each in order of arrival, until they have confirmed it.
+
+A message is sent again until it is answered with 2xx, at growing distances. Its
+readings become a dead letter when they have been tried for long enough, so that what
+came later is not held up for ever, and can be tried again by hand.
+"""
+
+import asyncio
+import logging
+import random
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from gateway.access import Access
+from gateway.exact import encode
+from gateway.store import Store, StoreUnavailable
+from gateway.webhooks import Taken, Webhooks
+from gateway.webhooks.message import Composer, Message, principal
+from gateway.webhooks.post import Unreachable, post
+from gateway.webhooks.signature import headers
+from gateway.webhooks.target import Refused, Targets
+
+_LOOK_S = 1.0
+_LEASE_MS = 60_000
+_AT_A_TIME = 8
+_MESSAGES = 20
+_FIRST_WAIT_S = 5.0
+_LONGEST_WAIT_S = 3_600.0
+
+_ABOUT = {"Content-Type": "application/json", "User-Agent": "vitalwire-gateway"}
+
+_log = logging.getLogger(__name__)
+
+
+class Courier:
+    """Works on stretches that are due, a few at a time.
+
+    Args:
+        hooks: Whom to tell.
+        store: Where the readings are.
+        composer: What to tell.
+        access: Where it is written down what was told.
+        targets: Where webhooks may lead.
+        give_up_ms: For how long a reading is tried, in ms.
+        deadline_s: For one message and its answer; well below the 60 s for which a
+            stretch is taken.
+        now_ms: The clock, ms since 1970 UTC.
+        chance: Returns a random number, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        hooks: Webhooks,
+        store: Store,
+        composer: Composer,
+        access: Access,
+        targets: Targets,
+        *,
+        give_up_ms: int,
+        deadline_s: float = 15.0,
+        now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._hooks, self._store, self._composer = hooks, store, composer
+        self._access, self._targets = access, targets
+        self._give_up_ms, self._now_ms, self._chance = give_up_ms, now_ms, chance
+        self._deadline_s = deadline_s
+        self._holder = secrets.token_hex(8)
+        self._free = _AT_A_TIME
+
+    async def run(self) -> None:
+        """Tell whoever is to be told, until cancelled."""
+        async with asyncio.TaskGroup() as work:
+            while True:
+                try:
+                    taken = await asyncio.to_thread(self._take)
+                except StoreUnavailable:
+                    taken = []
+                for one in taken:
+                    self._free -= 1
+                    work.create_task(self._work(one))
+                await asyncio.sleep(_LOOK_S)
+
+    async def work_off(self) -> int:
+        """Work on all that is due now; return how many stretches that were."""
+        taken = await asyncio.to_thread(self._take)
+        async with asyncio.TaskGroup() as work:
+            for one in taken:
+                self._free -= 1
+                work.create_task(self._work(one))
+        return len(taken)
+
+    def _take(self) -> list[Taken]:
+        now_ms = self._now_ms()
+        return self._hooks.take(
+            self._holder,
+            last=self._store.last(),
+            now_ms=now_ms,
+            until_ms=now_ms + _LEASE_MS,
+            most=self._free,
+        )
+
+    async def _work(self, taken: Taken) -> None:
+        try:
+            for left in reversed(range(_MESSAGES)):
+                following = await self._tell(taken, on=left > 0)
+                if following is None:
+                    return
+                taken = following
+        except StoreUnavailable:
+            # The lease ends by itself, and the message is sent again.
+            _log.warning("webhook.postponed", extra={"webhook": taken.webhook.id})
+        finally:
+            self._free += 1
+
+    async def _tell(self, taken: Taken, *, on: bool) -> Taken | None:
+        """Send what follows in a stretch.
+
+        Returns:
+            The rest of it; None if there is none, or it is given back.
+        """
+        message = await asyncio.to_thread(
+            self._composer.next, taken.webhook, taken.stretch
+        )
+        if message.told:
+            if not await asyncio.to_thread(self._begin, taken, message):
+                return None
+            problem, wait_s = await self._send(taken, message)
+            if problem:
+                await asyncio.to_thread(self._failed, taken, problem, wait_s)
+                return None
+        return await asyncio.to_thread(self._told, taken, message.reached, on)
+
+    def _begin(self, taken: Taken, message: Message) -> bool:
+        """Write down what is about to be told, and where it ends."""
+        who, told = principal(taken.webhook), message.told
+        what = f"{len(told)}: {told[0].id} to {told[-1].id}"
+        *others, last = dict.fromkeys(message.patients)
+        for patient in others:
+            self._access.record(who, "webhook.told", patient=patient, what=what)
+        with self._access.recorded(
+            who, "webhook.told", patient=last, what=what
+        ) as change:
+            return self._hooks.begin(
+                change,
+                self._holder,
+                taken.stretch.id,
+                reached=message.reached,
+                until_ms=self._now_ms() + _LEASE_MS,
+            )
+
+    async def _send(self, taken: Taken, message: Message) -> tuple[str, float]:
+        """Send a message; return what was wrong, and how long to wait at least."""
+        hook, sent_ms = taken.webhook, self._now_ms()
+        body = encode(
+            {
+                "type": "readings.stored",
+                "timestamp": datetime.fromtimestamp(sent_ms / 1000, UTC),
+                "data": {"readings": message.shown(hook)},
+            }
+        )
+        # The same each time that the same part of the order is sent.
+        number = f"msg_{hook.id}_{taken.stretch.after}_{message.reached}"
+        signed = headers(taken.secret, number, sent_ms // 1000, body)
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                target = self._targets.check(hook.url)
+                addresses = await self._targets.find(target)
+                answer = await post(target, addresses, _ABOUT | signed, body)
+        except TimeoutError:
+            return f"no answer within {self._deadline_s:g} s", 0.0
+        except Refused as refused:
+            return f"the URL {refused}", 0.0
+        except Unreachable as error:
+            return str(error), 0.0
+        if 200 <= answer.status < 300:
+            return "", 0.0
+        return f"answered {answer.status}", float(answer.retry_after_s or 0)
+
+    def _failed(self, taken: Taken, problem: str, wait_s: float) -> None:
+        hook, stretch, now_ms = taken.webhook, taken.stretch, self._now_ms()
+        if stretch.failing_ms is not None:
+            since_ms = now_ms - self._give_up_ms
+            if stretch.failing_ms <= since_ms:
+                through = self._composer.expired(hook, stretch, since_ms)
+                if through is not None:
+                    self._hooks.give_up(self._holder, stretch, through, problem)
+                    _log.error("webhook.dead", extra={"webhook": hook.id})
+        back_off_s = min(_FIRST_WAIT_S * 2**stretch.attempts, _LONGEST_WAIT_S)
+        # Not all at once, when many have failed together.
+        back_off_s *= 0.5 + 0.5 * self._chance()
+        due_s = max(back_off_s, min(wait_s, _LONGEST_WAIT_S))
+        _log.warning("webhook.failed", extra={"webhook": hook.id, "reason": problem})
+        self._hooks.failed(
+            self._holder,
+            stretch,
+            problem,
+            now_ms=now_ms,
+            due_ms=now_ms + round(due_s * 1000),
+        )
+
+    def _told(self, taken: Taken, reached: int, on: bool) -> Taken | None:  # noqa: FBT001 - by `to_thread`
+        stretch = taken.stretch
+        on = on and (stretch.through is not None or self._store.last() > reached)
+        if not self._hooks.told(self._holder, stretch, reached, on=on):
+            return None
+        rest = replace(
+            stretch, after=reached, reached=None, attempts=0, failing_ms=None
+        )
+        return replace(taken, stretch=rest)

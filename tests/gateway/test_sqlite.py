@@ -1,0 +1,132 @@
+"""The SQLite store: what only a file can do, or have done to it."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import apsw
+import pytest
+
+from gateway.store import Filter, Outcome, StoreUnavailable, StoreUnusable
+from gateway.store.sqlite import SqliteStore, migrate, migrations, refuse_old_sqlite
+from tests.gateway.stations import accepted, glucose
+
+ALL = Filter()
+
+
+def test_a_locked_database_is_unavailable_not_lost(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    other = apsw.Connection(str(tmp_path / "readings.sqlite"))
+    other.execute("BEGIN IMMEDIATE")
+
+    with pytest.raises(StoreUnavailable):
+        store.commit([accepted(1, glucose(1))])
+
+    other.execute("ROLLBACK")
+    assert store.commit([accepted(1, glucose(1))]) == [Outcome(new=1)]
+
+
+def test_a_full_disk_is_unavailable_and_recovers(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "full.sqlite")
+    pages = store._database.connection.pragma("page_count")
+    store._database.connection.pragma("max_page_count", pages)
+    many = accepted(1, *[glucose(number) for number in range(500)])
+
+    with pytest.raises(StoreUnavailable):
+        store.commit([many])
+    assert store.readings(ALL, 0, 10) == []
+
+    store._database.connection.pragma("max_page_count", 1 << 20)
+    assert store.commit([many]) == [Outcome(new=500)]
+    store.close()
+
+
+def test_every_commit_is_flushed(store: SqliteStore) -> None:
+    """NORMAL loses receipted commits in a power cut; FULL is 2."""
+    assert store._database.connection.pragma("synchronous") == 2
+    assert store._database.connection.pragma("journal_mode") == "wal"
+    assert store._database.connection.pragma("foreign_keys") == 1
+
+
+_CRASH = """
+import os, signal, sys
+from pathlib import Path
+from gateway.store.sqlite import SqliteStore
+from tests.gateway.stations import accepted, glucose
+
+store = SqliteStore(Path(sys.argv[1]))
+for number in range(1, 4):
+    if number == 3:
+        writing = store._database.connection
+        writing.set_commit_hook(lambda: os.kill(os.getpid(), signal.SIGKILL))
+    store.commit([accepted(number, glucose(number))])
+    print(number, flush=True)
+"""
+
+
+def test_a_kill_between_insert_and_commit_loses_nothing_told(tmp_path: Path) -> None:
+    """What was reported as committed is there; what was not can be sent again."""
+    file = tmp_path / "crash.sqlite"
+    ended = subprocess.run(
+        [sys.executable, "-c", _CRASH, str(file)],
+        stdout=subprocess.PIPE,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    assert (ended.returncode, ended.stdout.split()) == (-signal.SIGKILL, [b"1", b"2"])
+
+    store = SqliteStore(file)
+    kept = [one.reading.observation.sequence for one in store.readings(ALL, 0, 10)]
+    assert kept == [1, 2]
+    again = [accepted(number, glucose(number)) for number in (1, 2, 3)]
+    assert store.commit(again) == [Outcome(known=1), Outcome(known=1), Outcome(new=1)]
+    store.close()
+
+
+def test_migrates_from_an_empty_database_once(tmp_path: Path) -> None:
+    file = tmp_path / "new.sqlite"
+    SqliteStore(file).close()
+    SqliteStore(file).close()
+
+    connection = apsw.Connection(str(file))
+    assert connection.pragma("user_version") == len(migrations())
+    assert connection.pragma("integrity_check") == "ok"
+
+
+def test_a_migration_that_fails_leaves_the_version_before(tmp_path: Path) -> None:
+    connection = apsw.Connection(str(tmp_path / "half.sqlite"))
+    scripts = ["CREATE TABLE one (a)", "CREATE TABLE two (a); SELECT nonsense"]
+
+    with pytest.raises(apsw.SQLError):
+        migrate(connection, scripts)
+
+    assert connection.pragma("user_version") == 1
+    names = connection.execute("SELECT name FROM sqlite_schema").fetchall()
+    assert names == [("one",)]
+
+
+def test_a_store_of_a_newer_gateway_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "newer.sqlite"
+    SqliteStore(file).close()
+    apsw.Connection(str(file)).pragma("user_version", 999)
+
+    with pytest.raises(StoreUnusable, match="version 999"):
+        SqliteStore(file)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "text.sqlite"
+    file.write_text("not a database, " * 100)
+
+    with pytest.raises(StoreUnusable, match=r"text\.sqlite"):
+        SqliteStore(file)
+
+
+def test_an_sqlite_that_may_corrupt_a_wal_is_refused() -> None:
+    refuse_old_sqlite("3.51.3")
+    refuse_old_sqlite("4.0.0")
+    with pytest.raises(StoreUnusable, match=r"SQLite 3\.51\.2"):
+        refuse_old_sqlite("3.51.2")
