@@ -26,7 +26,7 @@ check: .venv/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/reference.py --check
-	$(BIN)/coverage run -m pytest -q
+	$(BIN)/python -m pytest -q --numprocesses=auto --dist=worksteal --cov --cov-report=
 	$(BIN)/coverage report
 	@$(BIN)/coverage report --include='protocols/*,drivers/*' --fail-under=99 --format=total
 	@$(MAKE) --no-print-directory nojit KERNEL_TESTS='$(A_FEW)'

@@ -71,6 +71,14 @@ class Principal:
         if reader is (self.programme is None):
             raise ValueError("a reader is one programme's, and nobody else is")
 
+    @property
+    def sees_names(self) -> bool:
+        """Whether it is shown what leads to somebody elsewhere: research is not.
+
+        That is names of patients, of their devices and of the stations they are at.
+        """
+        return self.purpose != Purpose.RESEARCH
+
 
 LOCAL = Principal(0, "", "local", frozenset(Role))
 """Who asks without a token where the API is open to its own machine."""
@@ -153,13 +161,19 @@ class Access:
         if token is None:
             raise Unauthorised("the Authorization header is no Bearer with a vw_ token")
         found = self._issued("p.token = :token", 1, token=_digest(token[1]))
-        if not found:
-            raise Unauthorised("nobody is known by this token")
-        if found[0].revoked_ms is not None:
-            raise Unauthorised("this token was revoked; ask a steward for another one")
-        if found[0].expires_ms <= self._now_ms():
-            raise Unauthorised("this token has expired; ask a steward for another one")
-        return found[0].principal
+        return self._holding(found)
+
+    def check_holds(self, number: int) -> None:
+        """Go on only if a token still holds: what takes long asks again and again.
+
+        Args:
+            number: Whose, by `Principal.id`; who needs no token has none that ends.
+
+        Raises:
+            Unauthorised: It was revoked meanwhile, or has expired.
+        """
+        if number != LOCAL.id:
+            self._holding(self._issued("p.id = :number", 1, number=number))
 
     def require(self, who: Principal, role: Role) -> None:
         """Go on only if ``who`` has the role.
@@ -219,7 +233,7 @@ class Access:
             who: Who asks, and `may_see` them.
             patient: Whom about.
         """
-        return patient.opaque() if who.purpose == Purpose.RESEARCH else patient
+        return patient if who.sees_names else patient.opaque()
 
     def seen(
         self, who: Principal, patient: int, stored: Collection[Stored], at_ms: int
@@ -385,6 +399,16 @@ class Access:
     ) -> list[Issued]:
         rows = self._database.rows(_PRINCIPALS.format(where), limit=limit, **values)
         return [_issued(row) for row in rows]
+
+    def _holding(self, found: list[Issued]) -> Principal:
+        """Return whose token was found, if it holds now."""
+        if not found:
+            raise Unauthorised("nobody is known by this token")
+        if found[0].revoked_ms is not None:
+            raise Unauthorised("this token was revoked; ask a steward for another one")
+        if found[0].expires_ms <= self._now_ms():
+            raise Unauthorised("this token has expired; ask a steward for another one")
+        return found[0].principal
 
     def _tenants(self, patients: Iterable[int]) -> dict[int, str]:
         rows = marks.among(

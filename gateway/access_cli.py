@@ -72,7 +72,7 @@ def create(  # noqa: PLR0917 - click gives them all by name
 
     if not 1 <= len(name) <= 64 or not name.isprintable():
         raise click.ClickException("NAME has 1 to 64 printable characters")
-    with opened(file, data) as (config, store):
+    with opened(file, data, may_make=True) as (config, store):
         whose = tenant or config.tenant
         number = None if programme is None else _programme(store, whose, programme)
         granted = frozenset(Role(role) for role in roles)

@@ -235,6 +235,8 @@ def _own(folder: Path, *, alone: bool) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise CannotRun(f"another gateway runs on {folder}") from error
+        except FileExistsError as error:
+            raise CannotRun(f"{folder} is no folder") from error
         except OSError as error:
             raise CannotRun(f"{folder}: {error.strerror}") from error
         yield folder

@@ -54,6 +54,9 @@ _COLUMNS = {
 _SCHEMA = pa.schema(list(_COLUMNS.items()))
 _KEY = slice(list(_COLUMNS).index(KEY[0]), list(_COLUMNS).index(KEY[0]) + len(KEY))
 _QUALITY = list(_COLUMNS).index("quality")
+_SAID_NOW = slice(
+    list(_COLUMNS).index(_OF_DEVICE[0]), list(_COLUMNS).index(_OF_DEVICE[-1]) + 1
+)
 _KEYS = ", ".join(KEY)
 _WHO = f"""
     s.tenant, s.station, d.device, {", ".join(f"d.{name}" for name in _OF_DEVICE)},
@@ -86,9 +89,10 @@ _COUNT = f"""
 # Whoever adds keys has the store to themselves; so does who adds none.
 _ALONE = f"INSERT INTO gone ({_KEYS}, why) SELECT {_KEYS}, why FROM gone WHERE 1 = 0"  # noqa: S608
 _GONE = f"""
-    INSERT INTO gone ({_KEYS}, why)
-    SELECT {_KEYS}, 'archived' FROM reading r WHERE {{}}
-    ON CONFLICT ({_KEYS}) DO NOTHING
+    INSERT INTO gone ({_KEYS}, why, device_time)
+    SELECT {_KEYS}, 'archived', device_time FROM reading r WHERE {{}}
+    ON CONFLICT ({_KEYS}) DO UPDATE SET device_time = excluded.device_time
+    WHERE gone.why = 'archived'
 """  # noqa: S608
 _UNCOUNT = """
     UPDATE tally SET readings = readings - :readings, flagged = flagged - :flagged
@@ -291,12 +295,12 @@ def _delete(
         found = stored.get(row[0])
         if found is None:
             continue  # a run before this one deleted it
-        if found != row:
+        if _lasting(found) != _lasting(row):
             raise CannotArchive(
                 f"reading {row[0]} is another one in the store than in the file: "
                 "name a folder that no other store archives to"
             )
-        if reports[row[0]] == told[row[0]]:
+        if [*map(_lasting, reports[row[0]])] == [*map(_lasting, told[row[0]])]:
             ready.append(row)
     if ready:
         if len(ready) < len(stored):
@@ -306,6 +310,11 @@ def _delete(
         change.rows(f"DELETE FROM reading AS r WHERE {within}")  # noqa: S608
     _uncount(change, ready, touched)
     return len(stored.keys() & {row[0] for row in chunk}) - len(ready)
+
+
+def _lasting(row: Row) -> Row:
+    """Return a row without what its device says of itself, which may change."""
+    return row[: _SAID_NOW.start] + row[_SAID_NOW.stop :]
 
 
 def _uncount(

@@ -53,9 +53,14 @@ def archive(
         raise click.BadParameter("it is in the future", param_hint="--before")
     with opened(file, data) as (_, store):
         # pyarrow is slow to import; help should not wait for it.
+        from gateway.access import LOCAL, Access  # noqa: PLC0415
         from gateway.archive import CannotArchive, survey  # noqa: PLC0415
         from gateway.archive import archive as move  # noqa: PLC0415
 
+        if not dry_run:
+            Access(store.database, open_local=True).record(
+                LOCAL, "readings.archived", what=f"before {before.date()}"
+            )
         try:
             found = (
                 survey(store, before.date())

@@ -276,7 +276,9 @@ def _whose(
     if read.utc_ms is None:
         return None
     if read.time_bound_ms is None:
-        first_ms, last_ms = ALWAYS_MS, max(read.utc_ms, stored.received_ms)
+        # An attribution holds nothing before 1970, not even one from ever.
+        first_ms = min(ALWAYS_MS, read.utc_ms)
+        last_ms = max(read.utc_ms, stored.received_ms)
     else:
         first_ms = read.utc_ms - read.time_bound_ms
         last_ms = read.utc_ms + read.time_bound_ms

@@ -207,6 +207,12 @@ def _accept(part: Path) -> tuple[int, int | None]:
         readings, last_ms = _readings(connection)
         by_reading, by_row = jumps(last_ms)
         with connection:
+            # A table that was never written in has no line there yet.
+            connection.execute(
+                "INSERT INTO sqlite_sequence (name, seq) SELECT name, 0 "
+                "FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%AUTOINCREMENT%'"
+                " AND name NOT IN (SELECT name FROM sqlite_sequence)"
+            )
             connection.execute("UPDATE sqlite_sequence SET seq = seq + ?", (by_row,))
             # New ids begin behind the last that any batch was given.
             connection.execute(

@@ -22,7 +22,7 @@ _ALL = Grant()
 Place = tuple[int, int]
 """True time in ms since 1970 UTC and id of a reading; `OPEN_MS` is without a time."""
 
-START: Place = (-1, 0)
+START: Place = (-OPEN_MS, 0)
 """Before every reading."""
 
 _CLAIMED = """
@@ -53,7 +53,9 @@ class Found:
 
     Attributes:
         rows: What it met, maybe fewer than were asked for, or none.
-        reached: The place up to which all was looked at.
+        reached: Where to go on. Of a patient's readings it is the last row's place,
+            so that it tells nothing of what may not be seen; only where a long look
+            met no row, it is where that look ended.
         more: Whether there is something behind it.
     """
 
@@ -118,8 +120,9 @@ class Chart:
         found: list[Stored] = []
         spans = _within(self._registry.spans(patient.id), grants, asked)
         kinds = _kinds(grants, asked)
+        reached, size = after, limit + 1
         for _ in range(_STEPS):
-            some = self._step(patient, spans, kinds, after, limit + 1)
+            some, end = self._step(patient, spans, kinds, after, size)
             whose = self._registry.whose(some)
             for one, number in zip(some, whose, strict=True):
                 seen = one.reading.observation.kind, one.reading.utc_ms
@@ -129,12 +132,14 @@ class Chart:
                     and any(grant.covers(*seen) for grant in grants)
                 ):
                     if len(found) == limit:
-                        return Found(found, after, more=True)
+                        return Found(found, reached, more=True)
                     found.append(one)
-                after = _place(one)
-            if len(some) <= limit:
-                return Found(found, after, more=False)
-        return Found(found, after, more=True)
+                    reached = _place(one)
+            if end is None:
+                return Found(found, reached, more=False)
+            after = end
+            size = max(size, min(size * 4, _STRETCH))
+        return Found(found, reached if found else after, more=True)
 
     def unassigned(self, which: Filter, after: int, limit: int) -> Found:
         """Return readings that are nobody's for certain, in order of arrival.
@@ -234,8 +239,11 @@ class Chart:
         kinds: frozenset[Kind],
         after: Place,
         limit: int,
-    ) -> list[Stored]:
-        """Return the next ``limit`` readings that may be the patient's.
+    ) -> tuple[list[Stored], Place | None]:
+        """Return what may be the patient's at the next ``limit`` places, and the last.
+
+        That is None if there are fewer. A claim outlives a reading that is archived,
+        so there may be fewer readings than places.
 
         The first ``limit`` of all together are among the first ``limit`` of each.
         """
@@ -245,11 +253,13 @@ class Chart:
             found |= {_place(one): one for one in timed}
         for place in self._told(patient, after, limit):
             found.setdefault(place, None)
-        return [
+        places = sorted(found)[:limit]
+        rows = [
             one
-            for place in sorted(found)[:limit]
+            for place in places
             if (one := found[place] or self._store.reading(place[1])) is not None
         ]
+        return rows, places[-1] if len(places) == limit else None
 
     def _told(self, patient: Patient, after: Place, limit: int) -> list[Place]:
         """Return the places of what was claimed for a patient, or names them."""

@@ -15,6 +15,7 @@ from protocols.uplink.receipt import Entry, Receipt, Result
 from protocols.uplink.topics import Station, station_of
 
 _KEPT = 2 * MAX_MESSAGE  # of a message that is longer, this much is kept
+_LONGEST_TOPIC = 512  # of one that is longer, and no station's, this much is kept
 _ENTRIES = 50  # in one receipt: at most 54 KiB, reasons of 4-byte letters included
 _LONGEST_STATUS = 4_096
 _YEARS_MS = tuple(
@@ -42,8 +43,10 @@ class Message:
 
     @classmethod
     def of(cls, topic: str, payload: bytes, received_ms: int) -> "Message":
-        """Take a message from the broker; of one far too long, its beginning."""
-        return cls(topic, payload[:_KEPT], digest(payload), len(payload), received_ms)
+        """Take a message from the broker; of what is far too long, the beginning."""
+        # A store's index does not hold a topic of any length.
+        kept, size = payload[:_KEPT], len(payload)
+        return cls(topic[:_LONGEST_TOPIC], kept, digest(payload), size, received_ms)
 
 
 class Answer(NamedTuple):

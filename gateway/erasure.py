@@ -101,7 +101,7 @@ class Erasure:
         """
         readings = amendments = 0
         stations: set[tuple[str, str]] = set()
-        while some := self._chart.readings(patient, [Grant()], START, _PAGE).rows:
+        for some in self._theirs(patient):
             with self._access.recorded(
                 who, "patient.erase", patient=patient.id, what=f"{len(some)} readings"
             ) as change:
@@ -127,6 +127,15 @@ class Erasure:
         done = self._database.engine == "sqlite" and overwrite(self._database)
         return Erased(readings, amendments, quarantine, overwritten=done)
 
+    def _theirs(self, patient: Patient) -> Iterator[list[Stored]]:
+        """Yield a patient's readings, some at a time; a look may meet none."""
+        place, more = START, True
+        while more:
+            found = self._chart.readings(patient, [Grant()], place, _PAGE)
+            place, more = found.reached, found.more
+            if found.rows:
+                yield found.rows
+
     def _quarantined(self, stations: set[tuple[str, str]]) -> Iterator[int]:
         for tenant, station in sorted(stations):
             rows = self._database.rows(_QUARANTINE, tenant=tenant, station=station)
@@ -142,9 +151,10 @@ def _take_away(change: Change, stored: Sequence[Stored]) -> int:
     for device, numbers in of_device.items():
         listed, ids = marks.listed(numbers)
         these: dict[str, Scalar] = {**ids, "device": device}
-        counted = change.rows(_COUNT.format(listed), **these)
-        # Keys first: a meter may tell these readings at this very moment.
+        # Keys first: a meter may tell these readings at this very moment, and an
+        # archive take some of them away.
         change.rows(_KEEP_KEYS.format(listed), **these)
+        counted = change.rows(_COUNT.format(listed), **these)
         amendments += len(change.rows(_AMENDMENTS.format(listed), **ids))
         change.rows(_CLAIMS.format(listed), **ids)
         change.rows(_READINGS.format(listed), **these)

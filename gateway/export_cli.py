@@ -67,9 +67,11 @@ def export(
         from gateway import export as files  # noqa: PLC0415
         from gateway.access import LOCAL, Access  # noqa: PLC0415
 
+        given = {"format": form} | conditions
+        what = " ".join(f"{name}={value}" for name, value in given.items() if value)
         which = _filter(conditions)
         access = Access(store.database, open_local=True)
-        access.record(LOCAL, "readings.export", what=f"as {form}")
+        access.record(LOCAL, "readings.export", what=what)
         pages = files.pages(store, which, seen)
         try:
             with _whole(out) as target:

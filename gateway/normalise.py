@@ -53,6 +53,11 @@ def reading(stored: Stored) -> Served:
     }
 
 
+def unnamed(stored: Stored) -> Served:
+    """Return a reading for who sees no names: its device is the store's number."""
+    return reading(stored) | {"station": "", "device": str(stored.device)}
+
+
 def reading_whole(stored: Stored, amendments: list[Amendment]) -> Served:
     """Return a reading with the device's own bytes and all other reports of it."""
     return _with_raw(stored) | {"amendments": [_report(one) for one in amendments]}

@@ -23,15 +23,19 @@ def of_store(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextmanager
-def opened(file: Path | None, data: Path | None) -> Iterator["tuple[Config, Store]"]:
+def opened(
+    file: Path | None, data: Path | None, *, may_make: bool = False
+) -> Iterator["tuple[Config, Store]"]:
     """Open the store that the settings name, and close it at the end.
 
     Args:
         file: The settings; None is the defaults.
         data: The folder for all data, if not as the settings say.
+        may_make: Whether to make the store where none is. Whoever only looks would
+            find nothing in a new one, and take the wrong folder for an empty gateway.
 
     Raises:
-        ClickException: The settings or the store can't be used.
+        ClickException: The settings or the store can't be used, or it is not there.
     """
     import msgspec  # noqa: PLC0415 - so that help comes at once
 
@@ -44,7 +48,13 @@ def opened(file: Path | None, data: Path | None) -> Iterator["tuple[Config, Stor
         config = load(file)
         if data is not None:
             config = msgspec.structs.replace(config, data=str(data))
-        store = open_store(check(config))
+        config = check(config)
+        kept = config.folder / "readings.sqlite"
+        if not (may_make or config.store.url or kept.exists()):
+            raise click.ClickException(
+                f"there is no store at {kept}: name its folder with --data"
+            )
+        store = open_store(config)
         try:
             yield config, store
         finally:

@@ -6,6 +6,7 @@ enough while little comes; behind a backlog others open, and this process only c
 
 import asyncio
 import ctypes
+import gc
 import logging
 import multiprocessing
 import os
@@ -25,6 +26,7 @@ _MOST_PROCESSES = 4
 _BACKLOG = 64  # messages that wait, from which on processes are worth their memory
 _IDLE_S = 60.0  # without a backlog, after which they end
 _AGAIN_S = 10.0  # after they died, before they are tried again
+_ROWS_BETWEEN_COLLECTIONS = 100_000  # rows hold no circles, and are many
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 _log = logging.getLogger(__name__)
@@ -141,6 +143,7 @@ def _settle(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
+    gc.set_threshold(_ROWS_BETWEEN_COLLECTIONS)
     asyncio.run(compiled.warm())
 
 

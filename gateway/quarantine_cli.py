@@ -47,6 +47,7 @@ def show(number: int, file: Path | None, data: Path | None, *, as_json: bool) ->
     """
     with opened(file, data) as (_, store):
         message = _one(store, number)
+        _record(store, "quarantine.read", message)
         told = _told(message) | {"message": message.message.hex()}
         if as_json:
             click.echo(json.dumps(told))
@@ -88,11 +89,22 @@ def replay(
         waiting = (one for one in kept(store) if not _is_stored(one))
         chosen = waiting if every else (_one(store, number) for number in numbers)
         for message in chosen:
+            _record(store, "quarantine.replayed", message)
             done = replayed(store, message, config.tenant)
             failed += not done.stored
             told = {"id": done.id, "stored": done.stored, "outcome": done.outcome}
             click.echo(json.dumps(told) if as_json else f"{done.id:>8}  {done.outcome}")
     sys.exit(int(failed > 0))
+
+
+def _record(store: "Store", action: str, message: "Quarantined") -> None:
+    """Write down that somebody at the console looks into a message."""
+    from gateway.access import LOCAL, Access  # noqa: PLC0415
+
+    whose = "" if message.station is None else message.station.tenant
+    Access(store.database, open_local=True).record(
+        LOCAL, action, tenant=whose, what=f"message {message.id}"
+    )
 
 
 def _one(store: "Store", number: int) -> "Quarantined":

@@ -117,16 +117,21 @@ def _add_attributions(routes: APIRouter, parts: Parts) -> None:
             )
         except ValueError as error:
             raise BadParameter("until", str(error)) from error
+        before: list[Attribution] = []
+        if sent.replaces is not None:
+            before = kept.listed(patient.tenant, sent.replaces - 1, 1)
         with access.making(patient.tenant) as change:
             made = kept.attribute(change, made)
-            access.note(
-                change,
-                who,
-                "attribution.made",
-                tenant=patient.tenant,
-                patient=patient.id,
-                what=f"attribution {made.id}, device {device}",
-            )
+            # Whose it was until now is concerned as well.
+            for whom in sorted({patient.id, *(one.patient for one in before)}):
+                access.note(
+                    change,
+                    who,
+                    "attribution.made",
+                    tenant=patient.tenant,
+                    patient=whom,
+                    what=f"attribution {made.id}, device {device}",
+                )
         return Exact(people.attribution(made, sent.device), 201)
 
     @routes.delete("/attributions/{number}", status_code=204)

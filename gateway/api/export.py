@@ -49,8 +49,12 @@ def router(parts: Parts) -> APIRouter:
             raise HTTPException(
                 503, "others export now; try again", {"Retry-After": "30"}
             )
-        parts.access.record(who, "readings.export", what=f"as {asked.format}")
-        pages = export.pages(parts.store, which, lambda _count: None)
+        given = asked.model_dump(mode="json", exclude_none=True).items()
+        what = " ".join(f"{name}={value}" for name, value in given)
+        parts.access.record(who, "readings.export", what=what)
+        pages = export.pages(
+            parts.store, which, lambda _count: parts.access.check_holds(who.id)
+        )
         chunks = iterate_in_threadpool(export.write(asked.format, pages))
         return StreamingResponse(
             limited(chunks),

@@ -4,7 +4,7 @@ import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Generic, Protocol, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -142,7 +142,8 @@ class Walk(Generic[_R]):
 
 
 def ms(moment: datetime | None) -> int | None:
-    """Return a moment as ms since 1970 UTC."""
+    """Return a moment as ms since 1970 UTC, rounded up."""
     if moment is None:
         return None
-    return round((moment - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
+    # A whole ms is before the moment where it is before this one, and only there.
+    return -((datetime(1970, 1, 1, tzinfo=UTC) - moment) // timedelta(milliseconds=1))

@@ -26,6 +26,7 @@ from gateway.registry import Patient, Stale
 from protocols.observation import Kind
 
 Number = Annotated[int, InPath(ge=1, le=LAST_ID)]
+_LINES = 500  # of a file, between two looks whether its token still holds
 
 
 class _Searched(Paged):
@@ -129,9 +130,9 @@ def _add_patients(routes: APIRouter, parts: Parts) -> None:
             among=access.visible(who, access.now_ms()),
         )
         walk = Walk.of([access.shown(who, one) for one in found], asked)
-        if walk.rows:
-            numbers = [one.id for one in walk.rows]
-            access.record(who, "patients.list", patient=numbers)
+        # That there is nobody is an answer too.
+        numbers = [one.id for one in walk.rows] or None
+        access.record(who, "patients.list", patient=numbers)
         return walk.page("patients", lambda rows: [people.person(one) for one in rows])
 
     @routes.get("/patients/{number}", response_model=people_shapes.Patient)
@@ -219,9 +220,10 @@ def _add_readings(routes: APIRouter, parts: Parts) -> None:
             patient=number,
             what=f"{len(found.rows)}: {ids}".strip(),
         )
+        show = normalise.reading if who.sees_names else normalise.unnamed
         return Exact(
             {
-                "readings": [normalise.reading(one) for one in found.rows],
+                "readings": [show(one) for one in found.rows],
                 "next": _cursor(found.reached),
                 "more": found.more,
             }
@@ -237,12 +239,22 @@ def _add_readings(routes: APIRouter, parts: Parts) -> None:
         access.require(who, Role.STEWARD)
         patient = visible(parts, who, number)
         access.record(who, "patient.export", patient=number)
-        lines: Iterator[bytes] = dossier.lines(store, registry, audit, patient)
+        lines = dossier.lines(store, registry, audit, patient)
         return StreamingResponse(
-            lines,
+            _while_holding(access, who, lines),
             media_type="application/x-ndjson",
             headers={"Content-Disposition": f'attachment; filename="{number}.ndjson"'},
         )
+
+
+def _while_holding(
+    access: Access, who: Principal, lines: Iterator[bytes]
+) -> Iterator[bytes]:
+    """Yield lines for as long as the token holds by which they were asked for."""
+    for number, line in enumerate(lines):
+        if number % _LINES == 0:
+            access.check_holds(who.id)
+        yield line
 
 
 def one_tenant(who: Principal, asked: str | None) -> str:

@@ -126,6 +126,7 @@ class _Book:
             whole=wanted.content == "readings",
             created_ms=self._access.now_ms(),
             created_by=who.name,
+            principal=who.id,
         )
         self._access.require(who, _role(hook))
         hook = replace(hook, tenant=self._tenant(who, wanted))

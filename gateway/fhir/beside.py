@@ -9,8 +9,8 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 
 from gateway.fhir.elements import (
+    EVENTS,
     MDC,
-    PHD,
     TERMS,
     Resource,
     coding,
@@ -114,14 +114,13 @@ def _events(seen: Observation) -> Resource | None:
     set_bits = [] if term is None else [one for one in seen.status if one in term.bits]
     if term is None or not set_bits:
         return None
-    system = f"{PHD}/CodeSystem/ASN1ToHL7"
     yes = concept("", [coding(f"{TERMS}/v2-0136", "Y")])
     return {
         "code": concept(term.text, codings((), term.mdc)),
         "component": [
             {
                 "code": concept(
-                    event.name, [coding(system, f"{term.mdc.code}.{event.bit}")]
+                    event.name, [coding(EVENTS, f"{term.mdc.code}.{event.bit}")]
                 ),
                 "valueCodeableConcept": yes,
             }
@@ -169,7 +168,8 @@ def _uncoded(seen: Observation) -> Iterable[tuple[str, str]]:
         made |= {one.name for one in amounts[:1]}
         if context.get(term.name) in term.values:
             made.add(term.name)
-    if glucose and _sample(context) is not None:
+    # Of a ketone's codes none tells the sample.
+    if glucose and seen.kind != Kind.KETONE and _sample(context) is not None:
         made.add("sample")
     return [(name, text) for name, text in seen.context if name not in made]
 

@@ -28,23 +28,29 @@ from gateway.vocabulary import vocabulary
 _AT_ADDRESS = re.compile(r"at:((?:[0-9a-f]{2}-){5}[0-9a-f]{2})")
 
 
-def device(stored: StoredDevice) -> Resource:
-    """Return a device as a resource, with what it said of itself."""
+def device(stored: StoredDevice, *, named: bool = True) -> Resource:
+    """Return a device as a resource, with what it said of itself.
+
+    Args:
+        stored: The device.
+        named: Whether to tell its own id, serial number and address.
+    """
     said = stored.device
     found: Resource = {
         "resourceType": "Device",
         "id": str(stored.id),
         "meta": meta(1, stored.last_seen_ms),
-        "identifier": _identifiers(stored),
         "status": "active",
         "type": concept(
             "MDC_MOC_VMS_MDS_SIMP: personal health device",
             [coding(MDC, "65573", "MDC_MOC_VMS_MDS_SIMP")],
         ),
     }
+    if named:
+        found["identifier"] = _identifiers(stored)
     words = (
         ("manufacturer", said.manufacturer),
-        ("serialNumber", said.serial),
+        ("serialNumber", said.serial if named else ""),
         ("modelNumber", said.model),
     )
     found |= {name: plain(text) for name, text in words if plain(text)}

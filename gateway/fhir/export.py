@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from gateway.access import Access, Principal
 from gateway.exact import encode
 from gateway.fhir.dates import instant_ms
-from gateway.fhir.device import device
 from gateway.fhir.elements import Resource
 from gateway.fhir.patient import patient
 from gateway.fhir.records import Records
@@ -154,6 +153,7 @@ class Exports:
 
         Raises:
             StoreUnavailable: It can't be read on, or not be written down who reads it.
+            Unauthorised: The token ended meanwhile.
         """
         of = f"{kind} {chunk} of {made.id}"
         if kind == "Device":
@@ -169,15 +169,11 @@ class Exports:
                     yield _lines(made, some)
 
     def _devices(self, who: Principal, made: Export) -> Iterator[bytes]:
-        allowed = {
-            number
-            for chunk in made.chunks
-            for one in self._patients(who, chunk)
-            for number in self._records.devices_of(who, one)
-        }
-        for number in sorted(allowed):
-            for found in self._store.devices(number - 1, 1):
-                yield _lines(made, [device(found)])
+        patients = (
+            one.id for chunk in made.chunks for one in self._patients(who, chunk)
+        )
+        for found in self._records.devices.of_patients(who, patients):
+            yield _lines(made, [found])
 
     def _patients(self, who: Principal, chunk: int) -> Iterator[Patient]:
         after, end = chunk * self._chunk - 1, (chunk + 1) * self._chunk
@@ -185,6 +181,7 @@ class Exports:
             for one in some:
                 if one.id >= end:
                     return
+                self._access.check_holds(who.id)
                 yield one
             after = some[-1].id
 

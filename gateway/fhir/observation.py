@@ -66,6 +66,7 @@ class _Told:
     stored: Stored
     patient: Patient
     others: Sequence[Amendment]
+    named: bool
 
     @property
     def seen(self) -> Observation:
@@ -73,7 +74,11 @@ class _Told:
 
 
 def observations(
-    stored: Stored, patient: Patient, others: Sequence[Amendment] = ()
+    stored: Stored,
+    patient: Patient,
+    others: Sequence[Amendment] = (),
+    *,
+    named: bool = True,
 ) -> list[Resource]:
     """Return what a reading is as Observations, the measured values first.
 
@@ -81,11 +86,12 @@ def observations(
         stored: The reading.
         patient: Whose it is.
         others: All other reports of it.
+        named: Whether to name the device and the station as they are known elsewhere.
 
     Raises:
         Unprojectable: It is no patient's, or a value or time fits no resource.
     """
-    told = _Told(stored, patient, others)
+    told = _Told(stored, patient, others, named)
     seen = told.seen
     if seen.kind == Kind.CONTROL_SOLUTION:
         raise Unprojectable("a check with control solution is no patient's")
@@ -268,7 +274,8 @@ def _zone_min(told: _Told) -> int:
     read = told.stored.reading
     if read.time_method != TimeMethod.DEVICE or read.utc_ms is None:
         return 0
-    shown = told.seen.device_time
+    # What the station read is what the person saw: some clocks run in another zone.
+    shown = told.seen.user_facing_time
     local = None if shown is None else shown.moment
     if local is None:
         return 0
@@ -288,7 +295,7 @@ def _coincident(told: _Told) -> Resource | None:
     shown, utc_ms = told.seen.device_time, told.stored.reading.utc_ms
     if shown is None or utc_ms is None:
         return None
-    return {
+    found: Resource = {
         "resourceType": "Observation",
         "id": _CLOCK,
         "status": "final",
@@ -296,8 +303,8 @@ def _coincident(told: _Told) -> Resource | None:
         "subject": reference("Device", told.stored.device),
         "effectiveDateTime": moment(utc_ms, _zone_min(told)),
         "valueString": str(shown),
-        "device": _station(told),
     }
+    return found | ({"device": _station(told)} if told.named else {})
 
 
 def _station(told: _Told) -> Resource:
@@ -312,7 +319,10 @@ def _station(told: _Told) -> Resource:
 
 
 def _extensions(told: _Told, *, has_clock: bool) -> list[Resource]:
-    found = [extension(f"{HL7}/observation-gatewayDevice", "Reference", _station(told))]
+    found: list[Resource] = []
+    if told.named:
+        url = f"{HL7}/observation-gatewayDevice"
+        found.append(extension(url, "Reference", _station(told)))
     if has_clock:
         url = f"{PHD}/StructureDefinition/CoincidentTimeStampReference"
         found.append(extension(url, "Reference", {"reference": f"#{_CLOCK}"}))
@@ -331,6 +341,8 @@ def _identifiers(told: _Told, part: str, body: Resource) -> list[Resource]:
     units, the device's own time; our device id stands for an EUI-64 that few have.
     """
     stored = told.stored
+    if not told.named:
+        return [identifier(f"{OURS}:reading", f"{stored.id}/{part}")]
     fields = [stored.station.tenant, *key(stored.reading), part]
     own = identifier(f"{OURS}:reading", "/".join(map(plain, fields)))
     facts = [

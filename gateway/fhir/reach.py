@@ -6,7 +6,7 @@ from decimal import Decimal
 from functools import cache
 from itertools import product
 
-from gateway.fhir.elements import LOINC, MDC
+from gateway.fhir.elements import EVENTS, LOINC, MDC
 from gateway.vocabulary import vocabulary
 from protocols.gatt.glucose import LOCATIONS, TYPES
 from protocols.observation import QUANTITIES, Kind, Observation, Quantity, Unit, Value
@@ -47,6 +47,8 @@ def _places() -> Mapping[tuple[str, str], frozenset[Kind]]:
                 found[MDC, term.mdc.code].add(kind)
     for kind, events in words.events.items():
         found[MDC, events.mdc.code].add(kind)
+        for event in events.bits.values():
+            found[EVENTS, f"{events.mdc.code}.{event.bit}"].add(kind)
     for context, kind in product(words.contexts, _CONTEXT_KINDS):
         for mdc in (context.mdc, *context.values.values()):
             found[MDC, mdc.code].add(kind)

@@ -15,14 +15,14 @@ from gateway.chart import START, Chart, Place
 from gateway.consent import Grant
 from gateway.fhir.bundle import issue
 from gateway.fhir.dates import BadSearch
-from gateway.fhir.device import device
+from gateway.fhir.devices import Devices, show
 from gateway.fhir.elements import Resource, Unprojectable
 from gateway.fhir.observation import observations
 from gateway.fhir.patient import patient as patient_resource
 from gateway.fhir.reach import kinds_with
 from gateway.fhir.search import Search
 from gateway.registry import OPEN_MS, Patient, Registry
-from gateway.store import Amendment, Store, Stored
+from gateway.store import Store, Stored
 from protocols.observation import Kind
 
 _STEP = 200
@@ -69,6 +69,9 @@ class Records:
         registry: Where patients are, and whose readings are.
         access: Who may see what.
         most: How much a search looks at before it gives a page, full or not.
+
+    Attributes:
+        devices: Which devices they may see.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Records:
         self._store, self._registry, self._access = store, registry, access
         self._most = most
         self._chart = Chart(store, registry)
+        self.devices = Devices(store, registry, access)
 
     def search(self, who: Principal, asked: Search) -> Page:
         """Return a page of what ``who`` may see of what was asked for.
@@ -89,7 +93,7 @@ class Records:
         if asked.kind == "Patient":
             return self._patients(who, asked)
         if asked.kind == "Device":
-            return self._devices(who, asked)
+            return self._search_devices(who, asked)
         return self._observations(who, asked)
 
     def read(self, who: Principal, kind: str, name: str) -> tuple[Resource, int | None]:
@@ -110,10 +114,9 @@ class Records:
                 found = self._patient(who, number)
                 if found is not None:
                     return patient_resource(found), found.id
-            elif self._may_see_device(who, number):
-                some = self._store.devices(number - 1, 1)
-                if some and some[0].id == number and _is_of(who, some[0].tenant):
-                    return device(some[0]), None
+            else:
+                for shown in self.devices.of_ids(who, {number}):
+                    return shown, None
         raise LookupError(f"{kind}/{name}")
 
     def patients(self, who: Principal, after: int, limit: int) -> list[Patient]:
@@ -134,6 +137,7 @@ class Records:
         """
         place, more = START, True
         while more:
+            self._access.check_holds(who.id)
             grants = self._access.granted(who, patient.id, self._access.now_ms())
             step = self._chart.readings(patient, grants, place, _STEP)
             place, more = step.reached, step.more
@@ -141,15 +145,9 @@ class Records:
                 if stored.id > through:
                     continue
                 try:
-                    yield observations(stored, patient, self._others(stored))
+                    yield self._shown(who, stored, patient)
                 except Unprojectable:
                     continue  # a search tells of it
-
-    def devices_of(self, who: Principal, patient: Patient) -> set[int]:
-        """Return the ids of the devices whose readings are a patient's now."""
-        if not self._access.granted(who, patient.id, self._access.now_ms()):
-            return set()
-        return {span.device for span in self._registry.spans(patient.id)}
 
     def _check(self, who: Principal) -> None:
         if not {Role.STEWARD, Role.READER} & who.roles:
@@ -180,16 +178,14 @@ class Records:
         page.next = _cursor(after)
         return page
 
-    def _devices(self, who: Principal, asked: Search) -> Page:
+    def _search_devices(self, who: Principal, asked: Search) -> Page:
         page, after = Page(), _number(asked.cursor)
-        allowed = self._devices_seen(who)
+        allowed = self.devices.seen(who)
         for _ in range(max(1, self._most // _STEP)):
             some = self._store.devices(after, _STEP)
             for one in some:
-                seen = _is_of(who, one.tenant) and (
-                    allowed is None or one.id in allowed
-                )
-                if seen and asked.finds(shown := device(one)):
+                shown = show(who, one, allowed)
+                if shown is not None and asked.finds(shown):
                     if len(page.found) == asked.count:
                         page.next = _cursor(after)
                         return page
@@ -199,18 +195,6 @@ class Records:
                 return page
         page.next = _cursor(after)
         return page
-
-    def _devices_seen(self, who: Principal) -> set[int] | None:
-        """Return the devices whose readings ``who`` may see; None is the tenant's."""
-        visible = self._access.visible(who, self._access.now_ms())
-        if visible is None:
-            return None
-        spans = (span for one in visible for span in self._registry.spans(one))
-        return {span.device for span in spans}
-
-    def _may_see_device(self, who: Principal, number: int) -> bool:
-        allowed = self._devices_seen(who)
-        return allowed is None or number in allowed
 
     def _observations(self, who: Principal, asked: Search) -> Page:
         page = Page()
@@ -242,7 +226,7 @@ class Records:
                 step = self._chart.readings(patient, grants, place, size, asked=wanted)
                 for stored in step.rows:
                     shown = at.shown if at.shown and _before(stored) == at.place else 0
-                    if self._show(stored, patient, asked, page, shown):
+                    if self._show(who, stored, patient, asked, page, shown):
                         return
                 place, more = step.reached, step.more
                 budget, size = budget - size, min(_STEP, size * 4)
@@ -251,12 +235,18 @@ class Records:
                     page.next = str(on)
                     return
 
-    def _show(
-        self, stored: Stored, patient: Patient, asked: Search, page: Page, shown: int
+    def _show(  # noqa: PLR0917 - who asks, of what, for what, and where it goes
+        self,
+        who: Principal,
+        stored: Stored,
+        patient: Patient,
+        asked: Search,
+        page: Page,
+        shown: int,
     ) -> bool:
         """Add what a search finds of a reading; return whether the page is full."""
         try:
-            all_of_it = observations(stored, patient, self._others(stored))
+            all_of_it = self._shown(who, stored, patient)
         except Unprojectable as refusal:
             text = f"reading {stored.id} is not shown: {refusal}"
             page.issues.append(issue("warning", "not-supported", text))
@@ -306,19 +296,18 @@ class Records:
         if patient is None:
             return []
         try:
-            found = observations(stored, patient, self._others(stored))
+            found = self._shown(who, stored, patient)
         except Unprojectable as refusal:
             text = f"reading {stored.id} is not shown: {refusal}"
             page.issues.append(issue("warning", "not-supported", text))
             return []
         return [(one, whose) for one in found]
 
-    def _others(self, stored: Stored) -> list[Amendment]:
-        return self._store.amendments(stored.id) if stored.amendments else []
-
-
-def _is_of(who: Principal, tenant: str) -> bool:
-    return who.tenant in {"", tenant}
+    def _shown(
+        self, who: Principal, stored: Stored, patient: Patient
+    ) -> list[Resource]:
+        others = self._store.amendments(stored.id) if stored.amendments else []
+        return observations(stored, patient, others, named=who.sees_names)
 
 
 def _wanted(asked: Search) -> Grant:

@@ -95,6 +95,7 @@ class Subscriptions:
             programme=None if steward else who.programme,
             created_ms=now_ms,
             created_by=who.name,
+            principal=who.id,
         )
         last = self._store.last()
         with self._access.recorded(

@@ -189,7 +189,7 @@ class PostgresDatabase:
         if not self._free.acquire(timeout=_WAIT_S):
             raise StoreUnavailable(f"all {_CONNECTIONS} connections are in use")
         try:
-            connection = self._alive() or psycopg.connect(self._url, **self._settings)
+            connection = self._alive() or self._new()
             try:
                 yield connection
             finally:
@@ -199,6 +199,12 @@ class PostgresDatabase:
                     self._idle.put(connection)
         finally:
             self._free.release()
+
+    def _new(self) -> Connection:
+        connection = psycopg.connect(self._url, **self._settings)
+        # Whatever the server's own: who waited for others has to see what they did.
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        return connection
 
     def _alive(self) -> Connection | None:
         """Return a connection that the server has not closed; None if there is none."""

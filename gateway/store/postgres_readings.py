@@ -13,7 +13,7 @@ from protocols.observation import Device, fingerprint
 
 _KEY = slice(1, 1 + len(KEY))
 _MEMORY = slice(1, 5)  # device, generation, slot, kind: ordinals grow within
-_PERSON = READING.index("person")
+_PERSON, _TIME = READING.index("person"), READING.index("device_time")
 _TYPES = (
     "int8", "int8", "int4", "int2", "int2", "int8", "int4", "int8", "int8", "int8",
     "int2", "int8", "int8", "text", "int2", "int2", "int4", "text", "text", "text",
@@ -59,9 +59,11 @@ _LAST_GONE = """
     WHERE last IS NOT NULL
 """
 _GONE = f"""
-    SELECT {_KEYS} FROM gone
-    JOIN unnest(%s::bigint[], %s::integer[], %s::smallint[], %s::smallint[],
-        %s::bigint[], %s::integer[]) AS w ({_KEYS}) USING ({_KEYS})
+    SELECT w.id FROM gone g
+    JOIN unnest(%s::bigint[], %s::bigint[], %s::integer[], %s::smallint[],
+        %s::smallint[], %s::bigint[], %s::integer[], %s::text[])
+        AS w (id, {_KEYS}, device_time) USING ({_KEYS})
+    WHERE g.why <> 'archived' OR g.device_time IS NOT DISTINCT FROM w.device_time
 """  # noqa: S608
 
 
@@ -136,8 +138,12 @@ def _not_gone(connection: Connection, rows: list[Row]) -> list[Row]:
     if not last:
         return rows
     # What is behind all that is gone of its memory, as most is, needs no search.
-    doubtful = [row[_KEY] for row in rows if row[5] <= last.get(row[_MEMORY], -1)]
+    doubtful = [
+        (row[0], *row[_KEY], row[_TIME])
+        for row in rows
+        if row[5] <= last.get(row[_MEMORY], -1)
+    ]
     if not doubtful:
         return rows
-    gone = {*connection.execute(_GONE, columns(doubtful))}
-    return [row for row in rows if row[_KEY] not in gone]
+    gone = {number for (number,) in connection.execute(_GONE, columns(doubtful))}
+    return [row for row in rows if row[0] not in gone]

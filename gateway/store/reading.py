@@ -109,12 +109,25 @@ class Reader:
             conditions.append(f"r.device IN ({_listed(devices)})")
         # Asked once, and before all else: what comes later is the next page's.
         values["last"] = self._arrived()
-        if which.device is None and (of_batch or _timed(which)):
-            ids = self._through_batches(
-                which, of_batch, conditions, values, after, limit
-            )
-            return self._stored([*islice(ids, limit)])
-        return self._stored(self._ids(conditions, values, after, limit))
+
+        def places(after: int, limit: int) -> list[_Place]:
+            if which.device is None and (of_batch or _timed(which)):
+                ids = self._through_batches(
+                    which, of_batch, conditions, values, after, limit
+                )
+                return [*islice(ids, limit)]
+            return self._ids(conditions, values, after, limit)
+
+        found: list[Stored] = []
+        # A short page says that no more is there: what was erased after its place was
+        # found is made up for by what follows.
+        while room := limit - len(found):
+            some = places(after, room)
+            found += self._stored(some)
+            if len(some) < room:
+                break
+            after = some[-1][0]
+        return found
 
     def of_device(
         self,
@@ -126,13 +139,19 @@ class Reader:
         newest_first: bool = False,
     ) -> list[Stored]:
         """Return a page of readings in order of true time, as `Store.of_device`."""
-        found = [
-            self._of_span(span, kinds, after, limit, newest_first=newest_first)
-            for span in spans
-        ]
-        first = [*islice(merge(*found, reverse=newest_first), limit)]
-        stored = {one.id: one for one in self._stored([place for _, place in first])}
-        return [stored[number] for _, (number, _) in first if number in stored]
+        found: list[Stored] = []
+        while room := limit - len(found):  # as in `readings`
+            of_spans = [
+                self._of_span(span, kinds, after, room, newest_first=newest_first)
+                for span in spans
+            ]
+            some = [*islice(merge(*of_spans, reverse=newest_first), room)]
+            stored = {one.id: one for one in self._stored([at for _, at in some])}
+            found += [stored[at] for _, (at, _) in some if at in stored]
+            if len(some) < room:
+                break
+            after = some[-1][0], some[-1][1][0]
+        return found
 
     def reading(self, number: int) -> Stored | None:
         """Return one reading, or None."""

@@ -90,8 +90,6 @@ class Made:
         kind: The kind of all.
         utc_ms: The true times; None is unknown.
         parts: One a reading: its key without the device, and its facts.
-        first: Which reading of its batch the first is, from 0.
-        message: The batch as it came.
     """
 
     device: Device
@@ -99,21 +97,11 @@ class Made:
     kind: Kind
     utc_ms: list[int | None]
     parts: list[tuple[Row, Row]]
-    first: int
-    message: bytes
 
     @property
     def count(self) -> int:
         """How many readings it holds."""
         return len(self.parts)
-
-    def reading(self, at: int) -> Reading:
-        """Return one reading, from the message again.
-
-        Args:
-            at: Its place, from 0.
-        """
-        return open_batch(self.message).readings()[self.first + at]
 
 
 def prepare(batch: Opened, message: bytes) -> Prepared:
@@ -123,7 +111,7 @@ def prepare(batch: Opened, message: bytes) -> Prepared:
         batch: What ``message`` says.
         message: As it came.
     """
-    groups, first = [], 0
+    groups = []
     for group in batch.groups:
         device, driver, kind, times = (
             group.device,
@@ -131,8 +119,7 @@ def prepare(batch: Opened, message: bytes) -> Prepared:
             group.kind,
             group.utc_ms,
         )
-        groups.append(Made(device, driver, kind, times, _parts(group), first, message))
-        first += group.count
+        groups.append(Made(device, driver, kind, times, _parts(group)))
     return Prepared(batch.station, batch.counter, batch.made_ms, tuple(groups), message)
 
 

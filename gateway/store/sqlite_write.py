@@ -15,7 +15,6 @@ from gateway.store.rows import (
     KIND_NUMBERS,
     READING,
     Made,
-    facts_of,
     reading_of,
 )
 from gateway.store.rows import rows as rows_of
@@ -24,6 +23,8 @@ from protocols.observation import Device, fingerprint
 from protocols.uplink.topics import Station
 
 _KEY = slice(1, 1 + len(KEY))
+_FACTS = slice(len(READING) - len(FACTS), len(READING))
+_TIME = READING.index("device_time")
 _UTC, _QUALITY = READING.index("utc_ms"), READING.index("quality")
 
 
@@ -48,7 +49,9 @@ _FIND_READING = (
     f"SELECT r.id, v.name, v.version, {', '.join(f'r.{name}' for name in FACTS)} "  # noqa: S608
     f"FROM reading r JOIN driver v ON v.id = r.driver WHERE {_OF_KEY}"
 )
-_IS_GONE = f"SELECT 1 FROM gone WHERE {_OF_KEY}"  # noqa: S608
+_IS_GONE = f"""
+    SELECT 1 FROM gone WHERE {_OF_KEY} AND (why <> 'archived' OR device_time IS ?)
+"""  # noqa: S608
 _TALLY = """
     INSERT INTO tally
         (device, kind, readings, flagged, first_utc_ms, last_utc_ms, last_reading)
@@ -120,7 +123,6 @@ class _Entry:
 
     counts: _Counts
     group: Made
-    first: int
     device: int
     rows: list[Row]
 
@@ -228,7 +230,7 @@ class Writer:
             )
             driver = self._driver(connection, group.driver)
             made = rows_of(group, first, device, number, driver)
-            entries.append(_Entry(counts, group, first, device, made))
+            entries.append(_Entry(counts, group, device, made))
             first += group.count
         return counts
 
@@ -271,12 +273,12 @@ class Writer:
         """Keep a report of a stored reading if it says something else."""
         key = row[_KEY]
         ((stored, name, version, *facts),) = connection.execute(_FIND_READING, key)
-        report = entry.group.reading(row[0] - entry.first)
-        stands = reading_of(report.device, (name, version), key, tuple(facts))
-        told = fingerprint(report)
+        device, driver = entry.group.device, entry.group.driver
+        stands = reading_of(device, (name, version), key, tuple(facts))
+        told = fingerprint(reading_of(device, driver, key, row[_FACTS]))
         if fingerprint(stands) != told:
-            driver = self._driver(connection, entry.group.driver)
-            amendment = (stored, told, entry.counts.batch, driver, *facts_of(report))
+            by = self._driver(connection, driver)
+            amendment = (stored, told, entry.counts.batch, by, *row[_FACTS])
             connection.execute(_INSERT_AMENDMENT, amendment)
             if connection.changes():
                 entry.counts.amended += 1
@@ -322,7 +324,7 @@ def _leave_out_gone(connection: apsw.Connection, entry: _Entry) -> None:
     kept = [
         row
         for row in entry.rows
-        if not connection.execute(_IS_GONE, row[_KEY]).fetchall()
+        if not connection.execute(_IS_GONE, (*row[_KEY], row[_TIME])).fetchall()
     ]
     entry.counts.known += len(entry.rows) - len(kept)
     entry.rows = kept

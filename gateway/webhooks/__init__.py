@@ -9,6 +9,7 @@ it; no other one touches it until it is given back or the while is over.
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from gateway.consent import Purpose
 from gateway.store.database import Change, Database, Row, Scalar
 from gateway.webhooks.signature import draw_secret
 from protocols.observation import Kind
@@ -29,6 +30,8 @@ class Webhook:
         whole: Whether to tell the readings, and not only that they are there.
         created_ms: ms since 1970 UTC.
         created_by: By `Principal.name`.
+        principal: And by `Principal.id`; with that token it ends.
+        purpose: What the programme reads for; None if there is none.
     """
 
     id: int
@@ -40,6 +43,8 @@ class Webhook:
     whole: bool = False
     created_ms: int = 0
     created_by: str = ""
+    principal: int = 0
+    purpose: Purpose | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,8 @@ class Taken:
 
 
 _WEBHOOK = """w.id, w.tenant, w.url, w.kinds, w.patient, w.programme, w.whole,
-    w.created_ms, w.created_by"""
+    w.created_ms, w.created_by, w.principal, g.purpose"""
+_FROM = "FROM webhook w LEFT JOIN programme g ON g.id = w.programme"
 _STRETCH = """s.id, s.webhook, s.dead, s.after_id, s.reached_id, s.through_id,
     s.attempts, s.failing_ms, s.due_ms, s.problem"""
 _DUE = """dead = 0 AND due_ms <= :now_ms AND leased_until_ms < :now_ms
@@ -112,8 +118,9 @@ class Webhooks:
         secret = draw_secret()
         ((number,),) = change.rows(
             "INSERT INTO webhook (tenant, url, secret, kinds, patient, programme, "
-            "whole, created_ms, created_by) VALUES (:tenant, :url, :secret, :kinds, "
-            ":patient, :programme, :whole, :created_ms, :created_by) RETURNING id",
+            "whole, created_ms, created_by, principal) VALUES (:tenant, :url, "
+            ":secret, :kinds, :patient, :programme, :whole, :created_ms, :created_by, "
+            ":principal) RETURNING id",
             tenant=hook.tenant,
             url=hook.url,
             secret=secret,
@@ -123,6 +130,7 @@ class Webhooks:
             whole=int(hook.whole),
             created_ms=hook.created_ms,
             created_by=hook.created_by,
+            principal=hook.principal,
         )
         change.rows(
             "INSERT INTO webhook_stretch (webhook, after_id, due_ms) "
@@ -132,7 +140,7 @@ class Webhooks:
             now_ms=hook.created_ms,
         )
         found = change.rows(
-            f"SELECT {_WEBHOOK} FROM webhook w WHERE w.id = :number",  # noqa: S608
+            f"SELECT {_WEBHOOK} {_FROM} WHERE w.id = :number",
             number=number,
         )
         return _webhook(found[0]), secret
@@ -153,7 +161,7 @@ class Webhooks:
             limit: How many at most.
         """
         rows = self._database.rows(
-            f"SELECT {_WEBHOOK} FROM webhook w WHERE w.id > :after "  # noqa: S608
+            f"SELECT {_WEBHOOK} {_FROM} WHERE w.id > :after "
             "AND (:tenant = '' OR w.tenant = :tenant) ORDER BY w.id LIMIT :limit",
             tenant=tenant,
             after=after,
@@ -232,15 +240,14 @@ class Webhooks:
             )
             rows = [
                 change.rows(
-                    f"SELECT w.secret, {_WEBHOOK}, {_STRETCH} "  # noqa: S608
-                    "FROM webhook_stretch s JOIN webhook w ON w.id = s.webhook "
-                    "WHERE s.id = :number",
+                    f"SELECT w.secret, {_WEBHOOK}, {_STRETCH} {_FROM} "
+                    "JOIN webhook_stretch s ON s.webhook = w.id WHERE s.id = :number",
                     number=number,
                 )
                 for (number,) in taken
             ]
         return [
-            Taken(_webhook(row[1:10]), row[0], _stretch(row[10:])) for (row,) in rows
+            Taken(_webhook(row[1:12]), row[0], _stretch(row[12:])) for (row,) in rows
         ]
 
     def begin(
@@ -382,9 +389,9 @@ class Webhooks:
 
 def _webhook(row: Row) -> Webhook:
     kinds = frozenset(Kind(name) for name in row[3].split(",") if name)
-    return Webhook(
-        row[0], row[1], row[2], kinds, row[4], row[5], bool(row[6]), *row[7:]
-    )
+    purpose = None if row[10] is None else Purpose(row[10])
+    named = (*row[:3], kinds, *row[4:6], bool(row[6]), *row[7:10], purpose)
+    return Webhook(*named)
 
 
 def _stretch(row: Row) -> Stretch:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from gateway.access import Access
+from gateway.access import Access, Unauthorised
 from gateway.exact import encode
 from gateway.store import Store, StoreUnavailable
 from gateway.webhooks import Taken, Webhooks
@@ -122,6 +122,8 @@ class Courier:
         Returns:
             The rest of it; None if there is none, or it is given back.
         """
+        if not await asyncio.to_thread(self._holds, taken):
+            return None
         message = await asyncio.to_thread(
             self._composer.next, taken.webhook, taken.stretch
         )
@@ -133,6 +135,25 @@ class Courier:
                 await asyncio.to_thread(self._failed, taken, problem, wait_s)
                 return None
         return await asyncio.to_thread(self._told, taken, message.reached, on)
+
+    def _holds(self, taken: Taken) -> bool:
+        """Whether the webhook's maker may still ask; if not, it is put off.
+
+        It goes on if the clock was wrong: a token that has ended holds no more.
+        """
+        try:
+            self._access.check_holds(taken.webhook.principal)
+        except Unauthorised as ended:
+            problem = f"its maker may not be told any more: {ended}"
+            now_ms = self._now_ms()
+            due_ms = now_ms + round(_LONGEST_WAIT_S * 1000)
+            hook = taken.webhook.id
+            _log.warning("webhook.stopped", extra={"webhook": hook, "reason": problem})
+            self._hooks.failed(
+                self._holder, taken.stretch, problem, now_ms=now_ms, due_ms=due_ms
+            )
+            return False
+        return True
 
     def _begin(self, taken: Taken, message: Message) -> bool:
         """Write down what is about to be told, and where it ends."""

@@ -29,8 +29,11 @@ class Message:
 
     def shown(self, hook: Webhook) -> list[normalise.Served]:
         """Return the readings as the message holds them."""
+        whole = normalise.reading
+        if not (named := principal(hook).sees_names):
+            whole = normalise.unnamed
         return [
-            (normalise.reading(one) if hook.whole else _named(one))
+            (whole(one) if hook.whole else _short(one, named=named))
             | ({} if patient is None else {"patient": str(patient)})
             for one, patient in zip(self.told, self.patients, strict=True)
         ]
@@ -43,7 +46,9 @@ def principal(hook: Webhook) -> Principal:
     else:
         role = Role.OPERATOR if hook.patient is None else Role.STEWARD
     name = f"webhook {hook.id}"
-    return Principal(0, hook.tenant, name, frozenset({role}), hook.programme)
+    return Principal(
+        0, hook.tenant, name, frozenset({role}), hook.programme, hook.purpose
+    )
 
 
 class Composer:
@@ -69,7 +74,10 @@ class Composer:
         everything = not hook.kinds and hook.patient is None and hook.programme is None
         look = self._most if everything else _LOOK
         rows = self._store.readings(which, stretch.after, look)
-        reached = rows[-1].id if len(rows) == look else max(last, stretch.after)
+        if len(rows) == look:
+            reached = rows[-1].id
+        else:  # one may have come since the first line
+            reached = max(last, stretch.after, *(row.id for row in rows[-1:]))
         ends = [end for end in (stretch.reached, stretch.through) if end is not None]
         if ends and min(ends) < reached:
             reached = min(ends)
@@ -116,9 +124,9 @@ class Composer:
         return sorted(told, key=lambda pair: pair[0].id)
 
 
-def _named(stored: Stored) -> normalise.Served:
+def _short(stored: Stored, *, named: bool) -> normalise.Served:
     return {
         "id": str(stored.id),
-        "device": stored.reading.device.id,
+        "device": stored.reading.device.id if named else str(stored.device),
         "kind": stored.reading.observation.kind.value,
     }

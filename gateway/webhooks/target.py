@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
+    IPv4Network,
     IPv6Address,
     IPv6Network,
     ip_address,
@@ -24,6 +25,9 @@ from urllib.parse import urlsplit
 _LONGEST = 2_048
 # IPv4 addresses behind a translator (RFC 6052, RFC 8215).
 _TRANSLATED = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
+# Not public either (RFC 6890, RFC 9637), which not every Python knows; one cloud's
+# secrets of a machine are at 192.0.0.192.
+_CLOSED = (IPv4Network("192.0.0.0/24"), IPv6Network("3fff::/20"))
 
 Address = IPv4Address | IPv6Address
 
@@ -145,6 +149,8 @@ class Targets:
 
 
 def _is_public(address: Address) -> bool:
+    if any(address in network for network in _CLOSED):
+        return False
     if isinstance(address, IPv6Address):
         if any(address in network for network in _TRANSLATED):
             return _is_public(IPv4Address(int(address) & 0xFFFF_FFFF))

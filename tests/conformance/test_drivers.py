@@ -48,7 +48,9 @@ _EXEMPT = [
 ]
 
 
-@pytest.mark.parametrize(("name", "rule"), _EXEMPT, ids=str)
+@pytest.mark.parametrize(
+    ("name", "rule"), _EXEMPT, ids=[f"{name}-{rule.name}" for name, rule in _EXEMPT]
+)
 def test_an_exemption_is_needed(name: str, rule: Rule) -> None:
     """A rule that would hold, and is not asked any more, protects nobody."""
     case = find(name)

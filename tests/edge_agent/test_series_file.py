@@ -172,11 +172,26 @@ def test_thousands_of_devices_keep_their_rows(tmp_path: Path) -> None:
         (f"{_HEAD}a,1,{'1' * 5000}\n", r"line 2: value '1{40}' is no decimal"),
         (f'{_HEAD}"a,1,2\n', r"line 2: unexpected end of data"),
         (_HEAD.encode() + b"a,1,2\na\xff,1,2\n", r"line 3: it is no UTF-8 text"),
-        (gzip.compress(_HEAD.encode() + b"\xff"), r"line 2: it is no UTF-8 text"),
-        (gzip.compress(_HEAD.encode())[:-9], r"it is no whole gzip file \(Compressed"),
-        (gzip.compress(_HEAD.encode())[:-8] + bytes(8), r"no whole gzip file \(CRC"),
-        (gzip.compress(_HEAD.encode()) + b"?", r"no whole gzip file \(Not a gzipped"),
-        (gzip.compress(b"")[:10] + b"\xff" * 9, r"no whole gzip file \(Error -3"),
+        (
+            gzip.compress(_HEAD.encode() + b"\xff", mtime=0),
+            r"line 2: it is no UTF-8 text",
+        ),
+        (
+            gzip.compress(_HEAD.encode(), mtime=0)[:-9],
+            r"it is no whole gzip file \(Compressed",
+        ),
+        (
+            gzip.compress(_HEAD.encode(), mtime=0)[:-8] + bytes(8),
+            r"no whole gzip file \(CRC",
+        ),
+        (
+            gzip.compress(_HEAD.encode(), mtime=0) + b"?",
+            r"no whole gzip file \(Not a gzipped",
+        ),
+        (
+            gzip.compress(b"", mtime=0)[:10] + b"\xff" * 9,
+            r"no whole gzip file \(Error -3",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_told_with_its_line(

@@ -80,6 +80,7 @@ def test_tokens_are_listed_and_revoked(kept: Clinic, folder: Path) -> None:
         (("audit", "verify", "--noted", "clinic:1"), "is no head"),
     ],
 )
+@pytest.mark.usefixtures("kept")
 def test_what_cannot_be_is_said(
     folder: Path, words: tuple[str, ...], says: str
 ) -> None:

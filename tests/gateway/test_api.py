@@ -362,3 +362,16 @@ def test_no_answer_shows_a_limit_as_a_value(store: SqliteStore) -> None:
         "above-range",
         33.3,
     )
+
+
+def test_a_bound_between_two_ms_is_kept_to(store: SqliteStore) -> None:
+    """Rounded, it would leave out what is before it, or let in what is not."""
+    store.commit([accepted(1, glucose(1))])  # at 07:31 sharp
+
+    def found(**bound: str) -> int:
+        return len(get(store, "/api/v1/readings", params=bound).json()["readings"])
+
+    assert found(until="2026-03-01T07:31:00.0004Z") == 1
+    assert found(since="2026-03-01T07:31:00.0004Z") == 0
+    assert found(until="2026-03-01T07:31:00Z") == 0
+    assert found(since="2026-03-01T07:31:00Z") == 1

@@ -1,6 +1,7 @@
 """Old readings go to files whole, once, and only when the files hold them."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from gateway.archive import CannotArchive, Month, survey
 from gateway.store import Filter, Outcome, Store
 from gateway.store.rows import READING
 from gateway.store.sqlite import SqliteStore
+from protocols.gatt.time import DateTime
 from protocols.observation import Quality
-from tests.gateway.stations import accepted, glucose, pressure
+from tests.gateway.stations import METER, accepted, glucose, pressure
 
 EVERY = Filter()
 MARCH = date(2026, 3, 1)
@@ -107,6 +109,23 @@ def test_an_archived_reading_told_again_is_known(store: Store, tmp_path: Path) -
     assert store.commit([again]) == [Outcome(new=1, known=3)]
 
 
+def test_a_later_reading_of_an_archived_key_is_kept(
+    store: Store, tmp_path: Path
+) -> None:
+    """A meter whose memory was cleared counts from 1 again, and may show the same."""
+    run(filled(store), tmp_path)
+    later = glucose(1)
+    moment = DateTime(2026, 4, 1, 7, 30, 0)
+    later = replace(later, observation=replace(later.observation, device_time=moment))
+
+    assert store.commit([accepted(6, later)]) == [Outcome(new=1)]
+    assert store.commit([accepted(7, later), accepted(8, glucose(2))]) == [
+        Outcome(known=1),
+        Outcome(known=1),
+    ]
+    assert sequences(store) == [4, 1]
+
+
 @pytest.mark.parametrize("until", ["written", "deleted", "renamed"])
 def test_a_run_that_was_cut_off_is_gone_on_with(
     store: Store, tmp_path: Path, until: str
@@ -173,6 +192,26 @@ def test_what_was_amended_meanwhile_stays(store: Store, tmp_path: Path) -> None:
     ]
     assert found[1].amendments == 1
     assert sequences(store) == [4]
+
+
+@pytest.mark.parametrize("amended", [False, True])
+def test_a_device_that_was_updated_meanwhile_holds_nothing_up(
+    store: Store, tmp_path: Path, amended: bool
+) -> None:
+    """What a device says of itself now is no part of what it measured then."""
+    store.commit([accepted(1, glucose(1), received_ms=ms(1, 5))])
+    if amended:
+        late = glucose(1, status=("battery_low",))
+        store.commit([accepted(2, late, received_ms=ms(1, 6))])
+    name, values = next(archive._months(store.database, MARCH))
+    archive._write(store.database, tmp_path, name, values, print)
+    updated = replace(METER, firmware="1.1")
+    store.commit([accepted(3, glucose(2, device=updated), received_ms=ms(3, 3))])
+
+    (january,) = run(store, tmp_path)
+
+    assert (january.readings, january.left) == (1, 0)
+    assert sequences(store) == [2]
 
 
 def test_a_file_of_another_store_takes_nothing_away(

@@ -76,6 +76,22 @@ def test_every_reading_is_met_once_whatever_the_page(
     assert times == sorted(times)
 
 
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_a_claim_of_what_was_archived_hides_nothing(clinic: Clinic, limit: int) -> None:
+    """Else all behind it would be in no chart, no export, and never be erased."""
+    mine = clinic.patient("P-1")
+    clinic.send(*(nobodys(glucose(number)) for number in range(6)))
+    every = clinic.store.readings(_ALL, 0, 100)
+    for one in every[:2]:
+        claim(clinic, mine.id, one)
+    clinic.attribute(mine, METER.id, START_MS + MINUTE_MS)
+    with clinic.store.database.change() as change:
+        change.rows("DELETE FROM reading WHERE id = :number", number=every[0].id)
+        change.rows("DELETE FROM reading WHERE id = :number", number=every[1].id)
+
+    assert walk(clinic, "P-1", limit) == [2, 3, 4, 5]
+
+
 def test_a_page_asks_for_a_kind_and_a_time(clinic: Clinic) -> None:
     clinic.send(*(nobodys(glucose(number)) for number in range(10)))
     clinic.send(replace(nobodys(pressure(20, 120, 80, 60)), time_bound_ms=1))
@@ -154,3 +170,18 @@ def test_a_claim_is_believed_before_an_interval_that_comes_late(
     assert walk(clinic, "P-1", 5) == [1]
     (ended,) = clinic.chart.claims(second.id)
     assert ended.ended_ms == NOW_MS
+
+
+def test_a_reading_of_before_1970_is_in_a_chart_or_in_the_tray(clinic: Clinic) -> None:
+    """What is somebody's and in nobody's list would be lost, and never be erased."""
+    named = replace(glucose(1, utc_ms=-5_000), person="P-1")
+    loose = replace(nobodys(glucose(2, utc_ms=-9_000)), time_bound_ms=None)
+    clinic.send(named, loose)
+    patient = clinic.patient("P-1")
+    clinic.attribute(patient, METER.id)
+
+    assert walk(clinic, "P-1", 9) == [1]
+    (left,) = clinic.chart.unassigned(_ALL, 0, 9).rows
+    assert left.reading == loose
+    claim(clinic, patient.id, left)
+    assert walk(clinic, "P-1", 9) == [2, 1]

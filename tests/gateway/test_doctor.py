@@ -1,6 +1,7 @@
 """The doctor finds what keeps a gateway from its work, and changes nothing."""
 
 import asyncio
+import fcntl
 import json
 import os
 import socket
@@ -15,7 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from gateway.broker import _binary
+from gateway.broker import Broker, _binary
 from gateway.cli import gateway
 from gateway.config import Config, NatsConfig, StoreConfig
 from gateway.doctor import broker as doctor_broker
@@ -289,6 +290,20 @@ def test_the_embedded_broker_is_asked_only_while_a_gateway_runs(tmp_path: Path) 
     config = Config(data=str(tmp_path))
     (found,) = doctor_broker.findings(config)
     assert found.state == "ok"
+
+
+def test_the_embedded_broker_is_asked_at_the_port_that_it_has(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """A port given as an option, or chosen free, is in no settings."""
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (found,) = doctor_broker.findings(Config(data=str(tmp_path)))
+        broker.stop()
+        (failed,) = doctor_broker.findings(Config(data=str(tmp_path)))
+
+    assert (found.state, failed.state) == ("ok", "fail")
+    assert found.found.endswith(f"127.0.0.1:{broker.port}")
 
 
 def test_the_command_ends_by_what_it_found(tmp_path: Path) -> None:

@@ -98,6 +98,26 @@ def test_no_cursor_steps_over_a_commit_that_comes_late(postgres_url: str) -> Non
     assert [one.station for one in found] == [STATION, OTHER]
 
 
+def test_where_readers_were_let_they_are_let_again(postgres_url: str) -> None:
+    """Who was told the last id takes all up to it as seen that a page does not hold.
+
+    A commit reads the last block's number, and has it locked a moment later; others
+    may have gone on meanwhile. It takes higher ids than theirs.
+    """
+    with (
+        gateways(postgres_url, 2) as (fast, reader),
+        psycopg.connect(postgres_url) as slow,
+    ):
+        ((block,),) = slow.execute("SELECT last_value >> 14 FROM arrival")
+        fast.commit([accepted(1, glucose(1))])
+        last = reader.last()
+        slow.execute(
+            "SELECT pg_advisory_xact_lock_shared((30295::bigint << 48) | %s)", [block]
+        )
+
+        assert [one.id for one in reader.readings(EVERY, 0, 10)] == [last]
+
+
 def test_an_amendment_that_comes_late_is_not_stepped_over(postgres_url: str) -> None:
     def amended(sequence: int) -> Reading:
         return glucose(sequence, status=("battery_low",))
@@ -364,6 +384,20 @@ def test_a_store_is_used_by_an_older_gateway_unless_it_forbids_it(
 def test_a_server_that_may_forget_is_refused(postgres_url: str) -> None:
     with pytest.raises(StoreUnusable, match="synchronous_commit off"):
         PostgresStore(f"{postgres_url}&options=-csynchronous_commit%3Doff")
+
+
+def test_a_change_sees_what_was_committed_while_it_waited(postgres_url: str) -> None:
+    """Else an erasure would leave a report that came in while it waited its turn."""
+    frozen = f"{postgres_url}&options=-cdefault_transaction_isolation%3Dserializable"
+    with (
+        gateways(postgres_url, 1) as (other,),
+        gateways(frozen, 1) as (store,),
+        store.database.change() as change,
+    ):
+        assert change.rows("SELECT count(*) FROM reading") == [(0,)]
+        other.commit([accepted(1, glucose(1))])
+
+        assert change.rows("SELECT count(*) FROM reading") == [(1,)]
 
 
 def test_a_database_of_other_letters_is_refused(

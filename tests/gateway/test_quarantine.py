@@ -66,6 +66,7 @@ def test_it_is_listed_and_shown_with_its_bytes(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_said_without_a_traceback(tmp_path: Path) -> None:
+    _keep(tmp_path)
     shown = CliRunner().invoke(
         gateway, ["quarantine", "show", "7", "--data", str(tmp_path)]
     )
@@ -75,3 +76,13 @@ def test_what_is_not_there_is_said_without_a_traceback(tmp_path: Path) -> None:
     )
     nothing = CliRunner().invoke(gateway, ["quarantine", "replay"])
     assert nothing.exit_code == 2
+
+
+def test_a_wrong_folder_is_not_taken_for_an_empty_gateway(tmp_path: Path) -> None:
+    """An empty list would say that all is well, and a new store would stay behind."""
+    folder = tmp_path / "other"
+    told = CliRunner().invoke(gateway, ["quarantine", "list", "--data", str(folder)])
+
+    assert told.exit_code == 1
+    assert f"there is no store at {folder}/readings.sqlite: name its" in told.stderr
+    assert not folder.exists()

@@ -130,3 +130,40 @@ def test_an_sqlite_that_may_corrupt_a_wal_is_refused() -> None:
     refuse_old_sqlite("4.0.0")
     with pytest.raises(StoreUnusable, match=r"SQLite 3\.51\.2"):
         refuse_old_sqlite("3.51.2")
+
+
+def test_no_reading_of_an_older_gateway_is_passed_over(tmp_path: Path) -> None:
+    """It gave ids by device over a whole commit: batches lie within each other."""
+    file = tmp_path / "old.sqlite"
+    connection = apsw.Connection(str(file))
+    migrate(connection, migrations()[:1])
+    connection.execute("""
+        INSERT INTO station (id, tenant, station, first_seen_ms, last_seen_ms)
+            VALUES (1, 'clinic', 's-1', 1, 1), (2, 'clinic', 's-2', 1, 1);
+        INSERT INTO driver (id, name, version) VALUES (1, 'any', '1');
+        INSERT INTO batch (id, station, counter, digest, made_ms, received_ms, new,
+            known, amended) VALUES (1, 1, 1, x'00', 1, 1, 2, 0, 0),
+            (2, 2, 1, x'01', 1, 1, 1, 0, 0);
+    """)
+    for number, station in ((1, 1), (2, 2), (3, 1)):
+        connection.execute(
+            "INSERT INTO device VALUES (?1, 'clinic', ?1, '', '', '', '', 1, 1)",
+            (number,),
+        )
+        connection.execute(
+            "INSERT INTO reading (id, device, generation, slot, kind, ordinal, "
+            "discriminator, fingerprint, batch, station, driver, utc_ms, time_method, "
+            'captured_ms, received_ms, link, quality, "values") VALUES (?1, ?1, 0, -1, '
+            "'glucose', 1, 0, x'00', ?2, ?2, 1, 1000, 1, 1, 1, 0, 0, "
+            """'[["glucose","mg/dL","100",0]]')""",
+            (number, station),
+        )
+    connection.close()
+    store = SqliteStore(file)
+
+    def ids(**which: object) -> list[int]:
+        return [one.id for one in store.readings(Filter(**which), 0, 10)]
+
+    assert ids() == ids(tenant="clinic") == ids(since_ms=0) == [1, 2, 3]
+    assert (ids(station="s-1"), ids(station="s-2")) == ([1, 3], [2])
+    store.close()

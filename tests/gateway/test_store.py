@@ -1,10 +1,12 @@
 """A store, whichever engine it stands on: what it keeps, once, and what it refuses."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
+from gateway.delivery import Message, open_message
 from gateway.store import (
     Delivery,
     Filter,
@@ -15,6 +17,8 @@ from gateway.store import (
     Store,
     StoreRefused,
 )
+from gateway.store.database import Database, Row, Scalar
+from gateway.store.reading import Reader
 from protocols.observation import Device, Kind, Quality, Reading, State
 from protocols.uplink.topics import Station
 from tests.gateway.stations import (
@@ -290,6 +294,55 @@ def test_a_cursor_goes_through_everything_in_order(store: Store) -> None:
     assert store.last() == every[-1].id
     assert store.reading(every[3].id) == every[3]
     assert store.reading(1 << 60) is None
+
+
+class _Between:
+    """A database in which something else happens right behind the first query."""
+
+    def __init__(self, database: Database, happen: Callable[[], None]) -> None:
+        self.engine, self.change = database.engine, database.change
+        self._database, self._happening = database, [happen]
+
+    def rows(self, sql: str, **values: Scalar) -> list[Row]:
+        found = self._database.rows(sql, **values)
+        while self._happening:
+            self._happening.pop()()
+        return found
+
+
+@pytest.mark.parametrize("ordered", ["by arrival", "by true time"])
+def test_a_page_is_full_though_some_of_it_is_erased_meanwhile(
+    store: Store, ordered: str
+) -> None:
+    """A short page ends a walk: an export would end there, and look whole."""
+    store.commit([accepted(1, *map(glucose, range(10)))])
+
+    def erase() -> None:
+        with store.database.change() as change:
+            change.rows("DELETE FROM reading WHERE ordinal IN (2, 3)")
+
+    reader = Reader(_Between(store.database, erase))
+    if ordered == "by arrival":
+        found = reader.readings(ALL, 0, 5)
+    else:
+        (meter,) = store.devices(0, 9)
+        span = Span(meter.id, None, START_MS, 1 << 62)
+        found = reader.of_device([span], None, None, 5)
+
+    numbers = [one.reading.observation.sequence for one in found]
+    assert numbers == [0, 1, 4, 5, 6]
+
+
+def test_a_message_from_a_topic_of_any_length_is_kept(store: Store) -> None:
+    """One that could not be would be tried for ever, and everybody wait behind it."""
+    noise = "".join(random.Random(1).choices("abcdefghijklmnop\U0001f600", k=20_000))
+    came = Message.of(f"vw/1/clinic/{noise}/up/batch", b"?", 7)
+
+    store.commit([open_message(came, "")])
+
+    (kept,) = store.quarantine(0, 10)
+    assert kept.station is None
+    assert came.topic.startswith(kept.topic)
 
 
 def test_a_register_is_changed_whole_or_not_at_all(store: Store) -> None:

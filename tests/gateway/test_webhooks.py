@@ -139,6 +139,30 @@ def test_what_arrives_is_told_in_order_and_signed(
         assert json.loads(call.body)["type"] == "readings.stored"
 
 
+def test_what_comes_while_a_message_is_made_is_told_once(bench: Bench) -> None:
+    """A reading told behind the end of its message would be told by the next again."""
+
+    class Busy:
+        """The store, to which something comes whenever it told its last id."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(bench.store, name)
+
+        def last(self) -> int:
+            found = bench.store.last()
+            bench.arrive(bench.counter + 1)
+            return found
+
+    bench.arrive(1)
+    composer = Composer(Busy(), bench.registry, bench.access)
+    stretch = Stretch(1, 1, False, 0, None, None, 0, None, 0, "")
+
+    made = composer.next(Webhook(1, "", "https://there.example/"), stretch)
+
+    assert [one.reading.observation.sequence for one in made.told] == [1, 2]
+    assert made.reached == made.told[-1].id
+
+
 def test_a_message_is_sent_again_until_it_is_answered(
     bench: Bench, there: Receiver
 ) -> None:

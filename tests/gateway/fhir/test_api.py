@@ -349,7 +349,7 @@ def test_a_reader_sees_whom_and_what_was_agreed_to(clinic: Clinic) -> None:
     ):
         assert clinic.refusal(hidden, by="study")[0] == 404
     assert clinic.found("Observation/2-glucose", by="study")["id"] == "2-glucose"
-    assert clinic.ids("Device", by="study") == ["1", "2"]
+    assert clinic.ids("Device", by="study") == ["1"]
     assert clinic.refusal("Device/3", by="study")[0] == 404
 
 

@@ -167,6 +167,8 @@ CREATE TABLE amendment (
 );
 
 -- Keys of readings that were erased or archived: told again, they are not kept again.
+-- Of an archived one the device's clock tells it from a later one of the same key, as a
+-- meter whose memory was cleared counts from 1 again.
 CREATE TABLE gone (
     device bigint NOT NULL,
     generation integer NOT NULL,
@@ -175,6 +177,7 @@ CREATE TABLE gone (
     ordinal bigint NOT NULL,
     discriminator integer NOT NULL,
     why text COLLATE "C" NOT NULL,
+    device_time text COLLATE "C",
     PRIMARY KEY (device, generation, slot, kind, ordinal, discriminator)
 );
 

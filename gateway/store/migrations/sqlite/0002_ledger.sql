@@ -20,6 +20,13 @@ UPDATE batch SET
     last_id = (SELECT max(r.id) FROM reading r WHERE r.batch = batch.id),
     first_utc_ms = (SELECT min(r.utc_ms) FROM reading r WHERE r.batch = batch.id),
     last_utc_ms = (SELECT max(r.utc_ms) FROM reading r WHERE r.batch = batch.id);
+-- Ids were given by the key over a whole commit, so those of one batch may lie within
+-- those of another. Readers go by last_id: no batch may begin before one that they have
+-- passed, so each range begins where the first of those behind it does.
+UPDATE batch SET first_id = reach.first_id FROM (
+    SELECT id, min(first_id) OVER (ORDER BY last_id DESC) AS first_id
+    FROM batch WHERE last_id IS NOT NULL
+) AS reach WHERE reach.id = batch.id;
 CREATE INDEX batch_station ON batch (station, last_utc_ms);
 CREATE INDEX batch_utc ON batch (last_utc_ms);
 CREATE INDEX batch_ids ON batch (last_id);
@@ -111,6 +118,8 @@ DROP TABLE tally;
 ALTER TABLE tally_2 RENAME TO tally;
 
 -- Keys of readings that were erased or archived: told again, they are not kept again.
+-- Of an archived one the device's clock tells it from a later one of the same key, as a
+-- meter whose memory was cleared counts from 1 again.
 CREATE TABLE gone (
     device INTEGER NOT NULL,
     generation INTEGER NOT NULL,
@@ -119,6 +128,7 @@ CREATE TABLE gone (
     ordinal INTEGER NOT NULL,
     discriminator INTEGER NOT NULL,
     why TEXT NOT NULL,
+    device_time TEXT,
     PRIMARY KEY (device, generation, slot, kind, ordinal, discriminator)
 ) STRICT, WITHOUT ROWID;
 
