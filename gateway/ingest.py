@@ -13,7 +13,6 @@ No acknowledgement promises anything: the station keeps it, and sends it again.
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from threading import Event, Thread
 from time import monotonic, time_ns
@@ -22,7 +21,7 @@ from gateway.delivery import Message, receipts, refuse
 from gateway.intake.queue import FairQueue
 from gateway.intake.source import Acknowledge, Source
 from gateway.metrics import Metrics
-from gateway.openers import Openers, Timed
+from gateway.openers import Openers, Opening
 from gateway.store import (
     Accepted,
     Delivery,
@@ -73,7 +72,7 @@ class _Part:
 
     stations: list[Station | None]
     waiting: list[_Waiting]
-    opening: Future[list[Timed]]
+    opening: Opening
 
 
 class Ingest:

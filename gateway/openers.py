@@ -10,6 +10,7 @@ import gc
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 from collections.abc import Sequence
@@ -40,6 +41,9 @@ class Timed(NamedTuple):
     ended_ns: int
 
 
+Opening = Future[list[Timed]] | Future[bytes]
+
+
 class Openers:
     """Opens messages in the order in which they are given; for one thread.
 
@@ -58,7 +62,7 @@ class Openers:
         self._pressed_s = -_IDLE_S
         self._not_before_s = 0.0
 
-    def open(self, messages: Sequence[Message], backlog: int) -> Future[list[Timed]]:
+    def open(self, messages: Sequence[Message], backlog: int) -> Opening:
         """Begin to open messages.
 
         Args:
@@ -68,14 +72,12 @@ class Openers:
         self._adapt(backlog)
         if self._processes is not None and all(one.done() for one in self._ready):
             try:
-                return self._processes.submit(_open, messages, self._tenant)
+                return self._processes.submit(_open_apart, messages, self._tenant)
             except BrokenProcessPool:
                 self._give_up()
         return self._thread.submit(_open, messages, self._tenant)
 
-    def result(
-        self, opening: Future[list[Timed]], messages: Sequence[Message]
-    ) -> list[Timed]:
+    def result(self, opening: Opening, messages: Sequence[Message]) -> list[Timed]:
         """Wait for what was begun; where its process died, open here.
 
         Args:
@@ -83,10 +85,12 @@ class Openers:
             messages: What it was given.
         """
         try:
-            return opening.result()
+            found = opening.result()
         except BrokenProcessPool:
             self._give_up()
             return _open(messages, self._tenant)
+        # Here, for the thread that takes it from the process would hold up this one.
+        return pickle.loads(found) if isinstance(found, bytes) else found  # noqa: S301 - our own process made it
 
     def close(self) -> None:
         """End the thread and the processes."""
@@ -134,6 +138,10 @@ def _open(messages: Sequence[Message], tenant: str) -> list[Timed]:
         began_ns = time_ns()
         opened.append(Timed(open_message(message, tenant), began_ns, time_ns()))
     return opened
+
+
+def _open_apart(messages: Sequence[Message], tenant: str) -> bytes:
+    return pickle.dumps(_open(messages, tenant), pickle.HIGHEST_PROTOCOL)
 
 
 def _settle(parent: int) -> None:

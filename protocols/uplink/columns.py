@@ -221,10 +221,7 @@ def _framed(name: str, parts: list[Any], count: int, taken: Taken) -> list[objec
         varying = frames.check(head)
         if frames.size(head) * count > _MOST_BYTES:
             raise _too_large(name)
-        columns = [
-            np.array(taken.integers(name, start + at, 0), np.int64)
-            for at in range(varying)
-        ]
+        columns = [taken.numbers(name, start + at) for at in range(varying)]
         return list(frames.join(head, columns))
     except ValueError as error:
         raise _error(name, str(error)) from error

@@ -4,6 +4,7 @@ Its times have the place 0, its values the places from 1.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,11 +134,19 @@ class Taken:
         """
         if type(base) is not int:
             raise _error(name, "has a base that is no integer")
+        numbers: list[Any] = self.numbers(name, place).tolist()
+        return [base + number for number in numbers] if base else numbers
+
+    def numbers(self, name: str, place: object) -> I8:
+        """Return a column of integers as they are there, of shape (n,).
+
+        Raises:
+            DecodeError: There are none at ``place``.
+        """
         column = self._column(name, place)
         if column.exponent.any():
             raise _error(name, f"is no column of integers at the place {place}")
-        numbers: list[int] = column.mantissa.tolist()
-        return [base + number for number in numbers] if base else [*numbers]
+        return column.mantissa
 
     def _column(self, name: str, place: object) -> Column:
         if type(place) is not int or not 0 <= place < len(self._columns):

@@ -81,8 +81,8 @@ class Load:
 
     @property
     def empty(self) -> bool:
-        """Whether every batch has its receipt."""
-        return not self._waiting
+        """Whether nothing is captured any more, and every batch has its receipt."""
+        return not self._thread.is_alive()
 
     def close(self) -> None:
         self._stopping.set()

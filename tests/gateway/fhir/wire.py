@@ -57,7 +57,7 @@ def _settled(found: object) -> object:
     if isinstance(found, list):
         return [_settled(inner) for inner in found]
     if isinstance(found, Decimal):
-        return float(found)  # the models write no other
+        return float(f"{found:.15g}")  # the models hold no more digits
     if isinstance(found, str) and found[4:5] == "-" and found[10:11] == "T":
         try:
             moment = datetime.fromisoformat(found)
