@@ -5,20 +5,19 @@ enough while little comes; behind a backlog others open, and this process only c
 """
 
 import asyncio
-import ctypes
 import gc
 import logging
 import multiprocessing
 import os
 import pickle
 import signal
-import sys
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from time import monotonic, time_ns
 from typing import NamedTuple
 
+from gateway import tether
 from gateway.delivery import Message, open_message
 from gateway.store import Delivery
 from protocols import compiled
@@ -28,7 +27,6 @@ _BACKLOG = 64  # messages that wait, from which on processes are worth their mem
 _IDLE_S = 60.0  # without a backlog, after which they end
 _AGAIN_S = 10.0  # after they died, before they are tried again
 _ROWS_BETWEEN_COLLECTIONS = 100_000  # rows hold no circles, and are many
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 _log = logging.getLogger(__name__)
 
@@ -147,10 +145,7 @@ def _open_apart(messages: Sequence[Message], tenant: str) -> bytes:
 def _settle(parent: int) -> None:
     """Make a process one that opens: with kernels, and gone with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # its parent stops it in order
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
+    tether.die_with(parent)
     gc.set_threshold(_ROWS_BETWEEN_COLLECTIONS)
     asyncio.run(compiled.warm())
 

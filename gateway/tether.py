@@ -15,12 +15,21 @@ import sys
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-def _main(parent: int, program: list[str]) -> None:
+def die_with(parent: int) -> None:
+    """End this process when the one that started it ends.
+
+    Raises:
+        SystemExit: It has ended already.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         # The parent may have died before the kernel was told to watch it.
         if os.getppid() != parent:
-            raise SystemExit("the process that wanted this program is gone")
+            raise SystemExit("the process that wanted this one is gone")
+
+
+def _main(parent: int, program: list[str]) -> None:
+    die_with(parent)
     os.execv(program[0], program)  # noqa: S606 - what our own caller named
 
 

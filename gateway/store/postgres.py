@@ -2,27 +2,20 @@
 
 import re
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from threading import Lock
 
 import psycopg
 
 from gateway.store import (
-    Amendment,
     Delivery,
-    Filter,
     Outcome,
-    Quarantined,
-    Span,
-    Stored,
-    StoredDevice,
     StoreUnusable,
 )
 from gateway.store.postgres_database import Connection, PostgresDatabase, settings
 from gateway.store.postgres_write import Writer
 from gateway.store.reading import Reader
-from protocols.observation import Kind
 
 _OLDEST = 150_000
 _MIGRATING = 30297 << 48
@@ -37,7 +30,7 @@ _VERSION = """
 """
 
 
-class PostgresStore:
+class PostgresStore(Reader):
     """A `Store` on a server.
 
     Args:
@@ -57,51 +50,17 @@ class PostgresStore:
                 migrate(connection, migrations())
         except psycopg.Error as error:
             raise StoreUnusable(f"the database of store.url: {error}") from error
-        self.database = PostgresDatabase(url, password)
+        self._database = PostgresDatabase(url, password)
         self._writer = Writer(url, password)
         self._reached, self._reaching = 0, Lock()
-        self._reader = Reader(self.database, self._arrived)
+        super().__init__(self._database, self._arrived)
 
     def commit(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         return self._writer.commit(deliveries)
 
-    def readings(self, which: Filter, after: int, limit: int) -> list[Stored]:
-        return self._reader.readings(which, after, limit)
-
-    def of_device(
-        self,
-        spans: Sequence[Span],
-        kinds: Collection[Kind] | None,
-        after: tuple[int, int] | None,
-        limit: int,
-        *,
-        newest_first: bool = False,
-    ) -> list[Stored]:
-        return self._reader.of_device(
-            spans, kinds, after, limit, newest_first=newest_first
-        )
-
-    def reading(self, number: int) -> Stored | None:
-        return self._reader.reading(number)
-
-    def amendments(self, number: int) -> list[Amendment]:
-        return self._reader.amendments(number)
-
-    def amended(self, after: int, limit: int) -> list[Amendment]:
-        return self._reader.amended(after, limit)
-
-    def last(self) -> int:
-        return self._reader.last()
-
-    def devices(self, after: int, limit: int) -> list[StoredDevice]:
-        return self._reader.devices(after, limit)
-
-    def quarantine(self, after: int, limit: int) -> list[Quarantined]:
-        return self._reader.quarantine(after, limit)
-
     def close(self) -> None:
         self._writer.close()
-        self.database.close()
+        self._database.close()
 
     def _arrived(self) -> int:
         # A commit that was slow to lock makes it less for a while, though it takes no

@@ -92,7 +92,7 @@ class Reader:
     def __init__(
         self, database: Database, arrived: Callable[[], int] = lambda: _ANY
     ) -> None:
-        self._database, self._arrived = database, arrived
+        self.database, self._arrived = database, arrived
 
     def readings(self, which: Filter, after: int, limit: int) -> list[Stored]:
         """Return a page of readings, as `Store.readings` says."""
@@ -305,7 +305,7 @@ class Reader:
         if not places:
             return []
         ids, devices = (_listed(numbers) for numbers in zip(*places, strict=True))
-        if self._database.engine == "postgres":
+        if self.database.engine == "postgres":
             # The device says in which part a reading is, and one text for all of them
             # is planned once: over many parts that takes longer than to run it.
             rows = self._rows(_OF_PARTS, ids=ids, devices=devices)
@@ -318,7 +318,7 @@ class Reader:
         return [row[0] for row in self._rows(query, name=name)]
 
     def _rows(self, query: str, **values: Any) -> list[Row]:  # noqa: ANN401
-        return self._database.rows(query, **values)
+        return self.database.rows(query, **values)
 
 
 def _timed(which: Filter) -> bool:

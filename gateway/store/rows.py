@@ -170,27 +170,6 @@ def _parts(group: Group) -> list[tuple[Row, Row]]:
     return list(zip(keys, said, strict=True))
 
 
-def facts_of(reading: Reading) -> Row:
-    """Return what one reading says, in the order of `FACTS`."""
-    seen = reading.observation
-    return (
-        reading.utc_ms,
-        int(reading.time_method),
-        reading.time_bound_ms,
-        reading.captured_ms,
-        None if seen.device_time is None else str(seen.device_time),
-        seen.offset_min,
-        int(reading.link),
-        int(reading.quality),
-        reading.person,
-        _json(reading.evidence),
-        _json(seen.status),
-        _json(seen.context),
-        _json([_show(value) for value in seen.values]),
-        cbor2.dumps(list(seen.raw)) if seen.raw else None,
-    )
-
-
 def reading_of(
     device: Device, driver: tuple[str, str], key: Sequence[int], facts: Row
 ) -> Reading:
@@ -283,12 +262,6 @@ def _raw(items: list[list[bytes]]) -> list[bytes | None]:
 
 def _json(parts: Sequence[object]) -> str | None:
     return msgspec.json.encode(parts).decode() if parts else None
-
-
-def _show(value: Value) -> tuple[str, str, str | None, int]:
-    # An exact decimal is kept as text: 5.50 must not come back as 5.5.
-    number = None if value.number is None else str(value.number)
-    return value.quantity.value, value.unit.value, number, int(value.state)
 
 
 def _value(quantity: Quantity, unit: Unit, number: str | None, state: int) -> Value:

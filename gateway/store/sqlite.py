@@ -5,28 +5,20 @@ below which a WAL may be corrupted.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
 import apsw
 
 from gateway.store import (
-    Amendment,
     Delivery,
-    Filter,
     Outcome,
-    Quarantined,
-    Span,
-    Stored,
-    StoredDevice,
     StoreUnusable,
 )
-from gateway.store.database import Database
 from gateway.store.reading import Reader
 from gateway.store.sqlite_database import SqliteDatabase
 from gateway.store.sqlite_write import Writer
-from protocols.observation import Kind
 
 _OLDEST = (3, 51, 3)
 _BUSY_MS = 2_000
@@ -34,7 +26,7 @@ _CACHE_KIB = 65_536  # of each connection: the pages where keys come in stay the
 _CHECKPOINT_PAGES = 8_192
 
 
-class SqliteStore:
+class SqliteStore(Reader):
     """A `Store` in one file.
 
     Args:
@@ -58,48 +50,10 @@ class SqliteStore:
         except apsw.Error as error:
             raise StoreUnusable(f"{path}: {error}") from error
         self._writer = Writer(self._database)
-        self._reader = Reader(self._database)
-
-    @property
-    def database(self) -> Database:
-        return self._database
+        super().__init__(self._database)
 
     def commit(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         return self._writer.commit(deliveries)
-
-    def readings(self, which: Filter, after: int, limit: int) -> list[Stored]:
-        return self._reader.readings(which, after, limit)
-
-    def of_device(
-        self,
-        spans: Sequence[Span],
-        kinds: Collection[Kind] | None,
-        after: tuple[int, int] | None,
-        limit: int,
-        *,
-        newest_first: bool = False,
-    ) -> list[Stored]:
-        return self._reader.of_device(
-            spans, kinds, after, limit, newest_first=newest_first
-        )
-
-    def reading(self, number: int) -> Stored | None:
-        return self._reader.reading(number)
-
-    def amendments(self, number: int) -> list[Amendment]:
-        return self._reader.amendments(number)
-
-    def amended(self, after: int, limit: int) -> list[Amendment]:
-        return self._reader.amended(after, limit)
-
-    def last(self) -> int:
-        return self._reader.last()
-
-    def devices(self, after: int, limit: int) -> list[StoredDevice]:
-        return self._reader.devices(after, limit)
-
-    def quarantine(self, after: int, limit: int) -> list[Quarantined]:
-        return self._reader.quarantine(after, limit)
 
     def close(self) -> None:
         self._database.close()

@@ -12,12 +12,12 @@ from itertools import groupby
 
 import cbor2
 
-from protocols.errors import DecodeError, Fault
+from protocols.errors import Fault
 from protocols.observation import Device, Kind, Quantity, Reading, Unit, Value
 from protocols.uplink import columns, envelope, group
 from protocols.uplink.facts import COLUMNS, DEFAULTS, DEVICE_TIME
-from protocols.uplink.group import KINDS, UNITS, Group
-from protocols.uplink.shared import Shared
+from protocols.uplink.group import KINDS, UNITS, Group, integer
+from protocols.uplink.shared import Shared, batch_error
 from protocols.uplink.topics import check_id
 
 MAX_READINGS = 10_000
@@ -126,14 +126,14 @@ def open_batch(message: bytes) -> Opened:
         _map("group", item, {1, 2, 3, 4, 5, 6}, {7})
         for item in _list("groups", fields[6])
     ]
-    sizes = [_int("group size", found[4], 1, MAX_READINGS) for found in groups]
+    sizes = [integer("group size", found[4], 1, MAX_READINGS) for found in groups]
     if not 1 <= sum(sizes) <= MAX_READINGS:
         problem = f"holds {sum(sizes)} readings, not 1 to {MAX_READINGS}"
-        raise _error("batch", problem, Fault.OUT_OF_RANGE)
+        raise batch_error("batch", problem, Fault.OUT_OF_RANGE)
     return Opened(
         station=_station(fields[1]),
-        counter=_int("counter", fields[2], 1),
-        made_ms=_int("made", fields[3]),
+        counter=integer("counter", fields[2], 1),
+        made_ms=integer("made", fields[3]),
         groups=tuple(
             group.decode(found, devices, drivers, size)
             for found, size in zip(groups, sizes, strict=True)
@@ -230,14 +230,14 @@ def _encode_device(device: Device) -> list[str]:
 def _decode_device(item: object) -> Device:
     parts = [_text("device", part, 128) for part in _list("device", item, 5)]
     if len(parts) != 5 or not parts[0]:
-        raise _error("device", "is no five texts, the first its id")
+        raise batch_error("device", "is no five texts, the first its id")
     return Device(*parts)
 
 
 def _decode_driver(item: object) -> tuple[str, str]:
     parts = [_text("driver", part, 64) for part in _list("driver", item, 2)]
     if len(parts) != 2:
-        raise _error("driver", "is no pair of name and version")
+        raise batch_error("driver", "is no pair of name and version")
     return parts[0], parts[1]
 
 
@@ -245,13 +245,13 @@ def _map(
     name: str, value: object, keys: set[int], may: Collection[int] = ()
 ) -> dict[int, object]:
     if not isinstance(value, dict) or not keys <= value.keys() <= {*keys, *may}:
-        raise _error(name, f"is no map of the keys {min(keys)} to {max(keys)}")
+        raise batch_error(name, f"is no map of the keys {min(keys)} to {max(keys)}")
     return value
 
 
 def _list(name: str, value: object, most: int = MAX_READINGS) -> list[object]:
     if not isinstance(value, list) or len(value) > most:
-        raise _error(name, f"are no array of at most {most}")
+        raise batch_error(name, f"are no array of at most {most}")
     return value
 
 
@@ -259,21 +259,10 @@ def _station(value: object) -> str:
     try:
         return check_id("station", _text("station", value, 64))
     except ValueError as error:
-        raise _error("station", "is no id") from error
+        raise batch_error("station", "is no id") from error
 
 
 def _text(name: str, value: object, most: int) -> str:
     if not isinstance(value, str) or len(value) > most:
-        raise _error(name, f"is no text of at most {most} characters")
+        raise batch_error(name, f"is no text of at most {most} characters")
     return value
-
-
-def _int(name: str, value: object, low: int = 0, high: int = (1 << 63) - 1) -> int:
-    if type(value) is not int or not low <= value <= high:
-        problem = f"is {value!r:.20}, no integer from {low} to {high}"
-        raise _error(name, problem, Fault.OUT_OF_RANGE)
-    return value
-
-
-def _error(name: str, problem: str, fault: Fault = Fault.BAD_FRAME) -> DecodeError:
-    return DecodeError("batch", name, problem, b"", 0, fault)

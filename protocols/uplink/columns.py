@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from protocols.errors import DecodeError, Fault
 from protocols.uplink import frames, series
 from protocols.uplink.envelope import is_int
-from protocols.uplink.shared import SHARED, Encoded, Shared, Taken
+from protocols.uplink.shared import SHARED, Encoded, Shared, Taken, batch_error
 
 I8 = NDArray[np.int64]
 
@@ -107,7 +107,7 @@ def decode(
         DecodeError: Damaged, of an unknown codec, or with an item out of place.
     """
     if not (isinstance(column, list) and len(column) == 2):
-        raise _error(name, "is no pair of codec and data")
+        raise batch_error(name, "is no pair of codec and data")
     codec, data = column
     match codec if type(codec) is int else None:
         case 0:
@@ -127,7 +127,7 @@ def decode(
             items = _from_series(name, codec, data, count, taken)
     for at, item in enumerate(_unlike(codec, items, check)):
         if not check(item):
-            raise _error(name, f"has {item!r:.40} as item {at}", Fault.BAD_FIELD)
+            raise batch_error(name, f"has {item!r:.40} as item {at}", Fault.BAD_FIELD)
     return items
 
 
@@ -204,9 +204,9 @@ def _from_series(
 ) -> list[object]:
     if type(codec) is not int or codec not in (SHARED, _FRAMES):
         problem = f"has the codec {codec!r:.20}, unknown here"
-        raise _error(name, problem, Fault.UNSUPPORTED_VERSION)
+        raise batch_error(name, problem, Fault.UNSUPPORTED_VERSION)
     if taken is None:
-        raise _error(name, "is in a series, and the group has none")
+        raise batch_error(name, "is in a series, and the group has none")
     if codec == _FRAMES:
         return _framed(name, _parts(name, data, 5), count, taken)
     place, base = _parts(name, data, 2)
@@ -216,7 +216,7 @@ def _from_series(
 def _framed(name: str, parts: list[Any], count: int, taken: Taken) -> list[object]:
     *head, start = parts
     if not is_int(start, 1, series.MAX_COLUMNS):
-        raise _error(name, "has frames that do not fit each other")
+        raise batch_error(name, "has frames that do not fit each other")
     try:
         varying = frames.check(head)
         if frames.size(head) * count > _MOST_BYTES:
@@ -224,16 +224,16 @@ def _framed(name: str, parts: list[Any], count: int, taken: Taken) -> list[objec
         columns = [taken.numbers(name, start + at) for at in range(varying)]
         return list(frames.join(head, columns))
     except ValueError as error:
-        raise _error(name, str(error)) from error
+        raise batch_error(name, str(error)) from error
 
 
 def _joined(name: str, data: object, count: int, taken: Taken | None) -> list[object]:
     if not isinstance(data, dict) or not 1 <= len(data) <= _MOST_NAMES:
-        raise _error(name, "is no map of names")
+        raise batch_error(name, "is no map of names")
     found: list[dict[str, object]] = [{} for _ in range(count)]
     for part, column in data.items():
         if not isinstance(part, str) or _parts(name, column, 2)[0] in _FOLDED:
-            raise _error(name, "has a name or a column that no map has")
+            raise batch_error(name, "has a name or a column that no map has")
         for item, text in zip(
             found, decode(name, column, count, _is_text, taken), strict=True
         ):
@@ -244,7 +244,7 @@ def _joined(name: str, data: object, count: int, taken: Taken | None) -> list[ob
 
 def _check_places(name: str, column: object) -> None:
     if _parts(name, column, 2)[0] in (_LISTED, *_FOLDED, _DIGITS):
-        raise _error(name, "lists places, or has frames of them")
+        raise batch_error(name, "lists places, or has frames of them")
 
 
 def _chosen(
@@ -252,9 +252,11 @@ def _chosen(
 ) -> list[object]:
     items, column = _parts(name, data, 2)
     if not isinstance(items, list) or not 1 <= len(items) <= count:
-        raise _error(name, "lists no items, or more than there are readings")
+        raise batch_error(name, "lists no items, or more than there are readings")
     if not all(map(check, items)):
-        raise _error(name, "lists an item that may not stand there", Fault.BAD_FIELD)
+        raise batch_error(
+            name, "lists an item that may not stand there", Fault.BAD_FIELD
+        )
     _check_places(name, column)
     in_list = partial(is_int, low=0, high=len(items) - 1)
     places: list[Any] = decode(name, column, count, in_list, taken)
@@ -276,20 +278,20 @@ def _constant(name: str, item: object, count: int) -> list[object]:
 
 def _all(name: str, data: object, count: int) -> list[object]:
     if not isinstance(data, list) or len(data) != count:
-        raise _error(name, f"does not hold {count} items")
+        raise batch_error(name, f"does not hold {count} items")
     return data
 
 
 def _parts(name: str, data: object, count: int) -> list[Any]:
     if not isinstance(data, list) or len(data) != count:
-        raise _error(name, f"has not {count} parts")
+        raise batch_error(name, f"has not {count} parts")
     return data
 
 
 def _summed(name: str, data: list[object]) -> list[object]:
     numbers = [item for item in data if type(item) is int]
     if len(numbers) != len(data):
-        raise _error(name, "has a difference that is no integer")
+        raise batch_error(name, "has a difference that is no integer")
     return list(accumulate(numbers))
 
 
@@ -302,8 +304,4 @@ def _size(item: object) -> int:
 
 
 def _too_large(name: str) -> DecodeError:
-    return _error(name, f"would fill over {_MOST_BYTES} bytes", Fault.OUT_OF_RANGE)
-
-
-def _error(name: str, problem: str, fault: Fault = Fault.BAD_FRAME) -> DecodeError:
-    return DecodeError("batch", name, problem, b"", 0, fault)
+    return batch_error(name, f"would fill over {_MOST_BYTES} bytes", Fault.OUT_OF_RANGE)

@@ -15,7 +15,7 @@ import cbor2
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.errors import DecodeError, Fault
+from protocols.errors import Fault
 from protocols.observation import (
     POSITION,
     QUANTITIES,
@@ -35,7 +35,6 @@ from protocols.observation import (
 from protocols.units import measures
 from protocols.uplink import columns
 from protocols.uplink.columns import Whole
-from protocols.uplink.envelope import is_int
 from protocols.uplink.facts import (
     COLUMNS,
     DEFAULTS,
@@ -44,7 +43,7 @@ from protocols.uplink.facts import (
     one_of,
     read_time,
 )
-from protocols.uplink.shared import Taken
+from protocols.uplink.shared import Taken, batch_error
 
 I8 = NDArray[np.int64]
 
@@ -229,14 +228,14 @@ def decode(
     Raises:
         DecodeError: It is damaged, or holds what no reading can be.
     """
-    device = devices[_place("group's device", group[1], len(devices))]
-    driver = drivers[_place("group's driver", group[2], len(drivers))]
-    kind = KINDS[_place("kind", group[3], len(KINDS))]
+    device = devices[integer("group's device", group[1], 0, len(devices) - 1)]
+    driver = drivers[integer("group's driver", group[2], 0, len(drivers) - 1)]
+    kind = KINDS[integer("kind", group[3], 0, len(KINDS) - 1)]
     taken = Taken(group[7], count) if 7 in group else None
     facts = _facts(group[5], count, taken)
     columns_of_values = group[6]
     if not isinstance(columns_of_values, list) or not 1 <= len(columns_of_values) <= 16:
-        raise _error("values", "are no array of 1 to 16")
+        raise batch_error("values", "are no array of 1 to 16")
     values = tuple(_values(item, count, taken) for item in columns_of_values)
     times = facts["device time"]
     clock_s = np.array(
@@ -256,13 +255,13 @@ def decode(
         values=values,
     )
     if problem := _problem(found):
-        raise _error("reading", f"cannot be: {problem}", Fault.BAD_FIELD)
+        raise batch_error("reading", f"cannot be: {problem}", Fault.BAD_FIELD)
     return found
 
 
 def _facts(found: object, count: int, taken: Taken | None) -> dict[str, list[Any]]:
     if not isinstance(found, dict) or not found.keys() <= COLUMNS.keys():
-        raise _error("columns", "hold one unknown here", Fault.UNSUPPORTED_VERSION)
+        raise batch_error("columns", "hold one unknown here", Fault.UNSUPPORTED_VERSION)
     return {
         name: columns.decode(name, found[number], count, check, taken)
         if number in found
@@ -273,11 +272,13 @@ def _facts(found: object, count: int, taken: Taken | None) -> dict[str, list[Any
 
 def _values(column: object, count: int, taken: Taken | None) -> Values:
     if not isinstance(column, list) or len(column) != 5:
-        raise _error("values", "have not 5 parts")
-    quantity = _QUANTITIES[_place("quantity", column[0], len(_QUANTITIES))]
-    unit = UNITS[_place("unit", column[1], len(UNITS))]
+        raise batch_error("values", "have not 5 parts")
+    quantity = _QUANTITIES[integer("quantity", column[0], 0, len(_QUANTITIES) - 1)]
+    unit = UNITS[integer("unit", column[1], 0, len(UNITS) - 1)]
     if not measures(unit, quantity):
-        raise _error("unit", f"{unit} does not measure {quantity}", Fault.BAD_FIELD)
+        raise batch_error(
+            "unit", f"{unit} does not measure {quantity}", Fault.BAD_FIELD
+        )
     name = quantity.value
     mantissas: Sequence[Any]
     exponents: Sequence[Any]
@@ -356,12 +357,13 @@ def _sorted_pairs(item: dict[str, str] | None) -> tuple[tuple[str, str], ...]:
     return () if item is None else tuple(sorted(item.items()))
 
 
-def _place(name: str, value: object, count: int) -> int:
-    if not is_int(value, 0, count - 1):
-        problem = f"is {value!r:.20}, no integer from 0 to {count - 1}"
-        raise _error(name, problem, Fault.OUT_OF_RANGE)
-    return int(value)  # type: ignore[call-overload, no-any-return] # it is one
+def integer(name: str, value: object, low: int = 0, high: int = (1 << 63) - 1) -> int:
+    """Return ``value``, an integer from ``low`` to ``high``.
 
-
-def _error(name: str, problem: str, fault: Fault = Fault.BAD_FRAME) -> DecodeError:
-    return DecodeError("batch", name, problem, b"", 0, fault)
+    Raises:
+        DecodeError: It is none.
+    """
+    if type(value) is not int or not low <= value <= high:
+        problem = f"is {value!r:.20}, no integer from {low} to {high}"
+        raise batch_error(name, problem, Fault.OUT_OF_RANGE)
+    return value

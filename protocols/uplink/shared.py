@@ -107,10 +107,10 @@ class Taken:
             DecodeError: It is damaged, or of another length.
         """
         if not isinstance(message, bytes):
-            raise _error("series", "is no byte string")
+            raise batch_error("series", "is no byte string")
         found = series.decode(message, rows=count)
         if len(found.time.mantissa) != count:
-            raise _error("series", f"has not {count} rows")
+            raise batch_error("series", f"has not {count} rows")
         self._columns = (found.time, *found.values)
 
     def decimals(self, name: str, place: object) -> tuple[list[int | None], list[int]]:
@@ -133,7 +133,7 @@ class Taken:
             DecodeError: There are none at ``place``.
         """
         if type(base) is not int:
-            raise _error(name, "has a base that is no integer")
+            raise batch_error(name, "has a base that is no integer")
         numbers: list[Any] = self.numbers(name, place).tolist()
         return [base + number for number in numbers] if base else numbers
 
@@ -145,14 +145,21 @@ class Taken:
         """
         column = self._column(name, place)
         if column.exponent.any():
-            raise _error(name, f"is no column of integers at the place {place}")
+            raise batch_error(name, f"is no column of integers at the place {place}")
         return column.mantissa
 
     def _column(self, name: str, place: object) -> Column:
         if type(place) is not int or not 0 <= place < len(self._columns):
-            raise _error(name, f"has the place {place!r:.20}, where nothing is")
+            raise batch_error(name, f"has the place {place!r:.20}, where nothing is")
         return self._columns[place]
 
 
-def _error(name: str, problem: str, fault: Fault = Fault.BAD_FRAME) -> DecodeError:
+def batch_error(name: str, problem: str, fault: Fault = Fault.BAD_FRAME) -> DecodeError:
+    """Return what is wrong with a part of a batch.
+
+    Args:
+        name: The part.
+        problem: What is wrong with it.
+        fault: The class of the problem.
+    """
     return DecodeError("batch", name, problem, b"", 0, fault)
