@@ -39,7 +39,7 @@ _PER_STATION = 256  # messages in the stream; a station has at most 128 on their
 _KEPT_S = 24 * 3_600.0
 _ACK_WAIT_S = 15.0  # below the 20 s after which a station sends again
 _AT_A_TIME = 64
-_FETCH_S = 2.0  # after a reconnect a request may be lost for so long
+_FETCH_S = 1.0  # after a reconnect a request may be lost for so long
 _AGAIN_S = 1.0
 _LOOK_UP_S = 0.1
 _STOP_S = 5.0
@@ -85,6 +85,7 @@ class JetStreamSource:
     def stop(self) -> None:
         if self._thread.is_alive():
             self._call(self._stopping.set)
+            self._call(self._freed.set)
             self._thread.join()
         self._ready.clear()
 
@@ -127,6 +128,8 @@ class JetStreamSource:
             for part in (self._pull, self._deliver, self._hold)
         ]
         await asyncio.wait({stopping, *parts}, return_when=asyncio.FIRST_COMPLETED)
+        # What a cancelled request had been given would wait for its time to run out.
+        await asyncio.wait(parts[:1], timeout=2 * _FETCH_S)
         await _cancel(parts)
         with suppress(Error, TimeoutError):
             async with asyncio.timeout(_STOP_S):
@@ -167,9 +170,9 @@ class JetStreamSource:
         _log.warning("broker.refused", extra={"reason": reason})
 
     async def _pull(self, client: Client) -> None:
-        """Give on what comes, for ever; make stream and consumer where they miss."""
+        """Give on what comes until we stop; make stream and consumer if missing."""
         js = client.jetstream(timeout=_ASK_S)
-        while True:
+        while not self._stopping.is_set():
             if not client.is_connected:
                 await asyncio.sleep(_LOOK_UP_S)
                 continue
@@ -180,7 +183,7 @@ class JetStreamSource:
                 self._ready.set()
                 self._roused.set()
                 try:
-                    while self._ready.is_set():
+                    while self._ready.is_set() and not self._stopping.is_set():
                         await self._fetch(pull)
                 finally:
                     with suppress(Error):

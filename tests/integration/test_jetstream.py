@@ -108,6 +108,25 @@ def test_what_a_gateway_held_is_given_to_the_next_at_once(
     store.close()
 
 
+def test_gateways_that_come_and_go_leave_nothing_behind(
+    server: Cluster, store: SqliteStore
+) -> None:
+    """What was on its way to one that stops is stored by the next, at once."""
+    with sender(server.mqtt_ports[0]) as station:
+        digests: list[bytes] = []
+        for _ in range(5):
+            with ingest(server, store):
+                first = len(digests) + 1
+                digests += [
+                    station.send(message(n, glucose(n)))
+                    for n in range(first, first + 30)
+                ]
+        with ingest(server, store):
+            for digest in digests:
+                assert station.entry(digest, timeout_s=8).result == Result.STORED
+    assert count(store) == 150
+
+
 def test_goes_on_after_the_cluster_lost_everything(
     server: Cluster, store: SqliteStore, tmp_path: Path
 ) -> None:

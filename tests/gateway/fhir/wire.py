@@ -59,7 +59,7 @@ def _alike(one: object, other: object) -> bool:
         )
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_alike, one, other))
-    if isinstance(one, Decimal) and isinstance(other, Decimal):
+    if isinstance(one, Decimal | int) and isinstance(other, Decimal | int):
         # They write floats, and read those of over 15 digits to the last bit or not.
         return isclose(one, other, rel_tol=1e-15)
     return _moment(one) == _moment(other)
