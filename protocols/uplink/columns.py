@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate, pairwise
+from types import NoneType
 from typing import Any
 
 import cbor2
@@ -222,7 +223,7 @@ def _framed(name: str, parts: list[Any], count: int, taken: Taken) -> list[objec
         if frames.size(head) * count > _MOST_BYTES:
             raise _too_large(name)
         columns = [taken.numbers(name, start + at) for at in range(varying)]
-        return list(frames.join(head, columns))
+        return [*frames.join(head, columns)]
     except ValueError as error:
         raise batch_error(name, str(error)) from error
 
@@ -265,13 +266,17 @@ def _chosen(
 
 def _repeated(name: str, items: list[object], places: Sequence[int]) -> list[object]:
     sizes = [_size(item) for item in items]
-    if sum(sizes[place] for place in places) > _MOST_BYTES:
+    if (
+        max(sizes) * len(places) > _MOST_BYTES
+        and sum(sizes[place] for place in places) > _MOST_BYTES
+    ):
         raise _too_large(name)
     return [items[place] for place in places]
 
 
 def _constant(name: str, item: object, count: int) -> list[object]:
-    if _size(item) * count > _MOST_BYTES:
+    # Of most columns it is an integer or nothing, of nine bytes at most.
+    if type(item) not in (int, NoneType) and _size(item) * count > _MOST_BYTES:
         raise _too_large(name)
     return [item] * count
 

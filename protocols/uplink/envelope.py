@@ -11,8 +11,11 @@ Source: ``uplink.cddl``; RFC 8949 §4.2 for the deterministic encoding.
 """
 
 from binascii import crc32
+from collections.abc import Iterable
 from enum import IntEnum
 from hashlib import sha256
+from itertools import chain
+from types import NoneType
 
 import cbor2
 
@@ -23,6 +26,8 @@ MAX_MESSAGE = 65_536
 _KEYS = {1: {0, 1, 2}, 2: {0, 1, 2, 3}}  # by version
 _MAX_DEPTH = 12
 _INTEGERS = range(-(1 << 63), 1 << 64)  # what CBOR carries without a tag
+_NAMES = {int, str}
+_PLAIN = {dict, list, str, bytes, int, bool, NoneType}
 
 
 class Protection(IntEnum):
@@ -106,38 +111,46 @@ def strict_loads(what: str, data: bytes) -> object:
         )  # fmt: skip
     except cbor2.CBORDecodeError as error:
         raise _error(what, "CBOR", f"is damaged: {error}") from error
-    if not _is_plain(value, len(data)):
+    maps = _maps(value, len(data))
+    if maps is None:
         raise _error(what, "CBOR", "holds what no message of ours holds")
-    again = cbor2.dumps(value, canonical=True)
-    if again != data:
+    # In maps names stand as they came, and all else is written in its one way.
+    if not all(map(_is_sorted, maps)) or cbor2.dumps(value) != data:
         raise _error(what, "CBOR", "is not deterministically encoded")
     return value
 
 
-def _is_plain(value: object, most: int) -> bool:
-    """Whether only maps, arrays, texts, bytes, small integers, bools and null occur.
+def _maps(value: object, most: int) -> list[dict[object, object]] | None:
+    """Return all maps; None where there is what no message of ours holds.
 
-    A plain message has no more items than bytes; one with references to itself
-    may unfold without an end.
+    These hold maps, arrays, texts, bytes, small integers, bools and null. A message
+    has no more items than bytes; one with references to itself may unfold without end.
     """
-    waiting = [value]
-    for _ in range(most):
-        if not waiting:
-            return True
-        item = waiting.pop()
-        if isinstance(item, dict):
-            # true and 1.0 are equal to 1 here, and are not 1 on the wire.
-            if not all(type(key) in (int, str) for key in item):
-                return False
-            waiting += [*item, *item.values()]
-        elif isinstance(item, list):
-            waiting += item
-        elif type(item) is int:
-            if item not in _INTEGERS:
-                return False
-        elif not (item is None or isinstance(item, str | bytes | bool)):
-            return False
-    return not waiting
+    found: list[dict[object, object]] = []
+    level = [value]
+    while level:
+        most -= len(level)
+        kinds = {*map(type, level)}
+        if most < 0 or not kinds <= _PLAIN:
+            return None
+        if int in kinds:
+            numbers = [item for item in level if type(item) is int]
+            if min(numbers) not in _INTEGERS or max(numbers) not in _INTEGERS:
+                return None
+        maps = [item for item in level if isinstance(item, dict)]
+        # true and 1.0 are equal to 1 here, and are not 1 on the wire.
+        if not {*map(type, chain(*maps))} <= _NAMES:
+            return None
+        found += maps
+        lists = [item for item in level if isinstance(item, list)]
+        level = [*chain(*maps, *(item.values() for item in maps), *lists)]
+    return found
+
+
+def _is_sorted(names: Iterable[object]) -> bool:
+    """Whether the names of a map are in the order of their CBOR."""
+    said = [cbor2.dumps(name) for name in names]
+    return said == sorted(said)
 
 
 def _error(

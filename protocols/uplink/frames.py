@@ -11,8 +11,9 @@ others once, as the first row.
 first row's; ``bytes`` are the first row's; ``varying`` says which numbers differ.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Sequence
+from itertools import accumulate, repeat
+from operator import add, gt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,7 +104,7 @@ def size(head: Sequence[Any]) -> int:
     return len(head[1]) + len(head[2])
 
 
-def join(head: Sequence[Any], columns: Sequence[I8]) -> Iterator[list[bytes]]:
+def join(head: Sequence[Any], columns: Sequence[I8]) -> list[list[bytes]]:
     """Return the frames of each reading.
 
     Args:
@@ -114,28 +115,37 @@ def join(head: Sequence[Any], columns: Sequence[I8]) -> Iterator[list[bytes]]:
         ValueError: A number is no length or no byte, or a frame stands behind none.
     """
     longest, first, alike, varying = head
-    table = np.tile(np.array([*first, *alike], np.int64), (len(columns[0]), 1))
-    for at, column in zip(varying, columns, strict=True):
-        table[:, at] = column
-    sizes, content = np.hsplit(table, [len(first)])
-    there = sizes >= 0
-    if (sizes < -1).any() or (sizes > longest).any():
+    places, width = len(first), len(alike)
+    block = np.array(columns)
+    least, most = block.min(axis=1).tolist(), block.max(axis=1).tolist()
+    shortest, greatest = [*first], [*first]
+    for at, low, high in zip(varying, least, most, strict=True):
+        if at < places:
+            shortest[at], greatest[at] = low, high
+        elif low < 0 or high > 0xFF:
+            raise ValueError("has a byte out of range")
+    if min(shortest) < -1 or any(map(gt, greatest, longest)):
         raise ValueError("has a frame of a size out of range")
+
+    content = np.empty((len(columns[0]), width), np.uint8)
+    content[:] = np.frombuffer(alike, np.uint8)
+    sized = sum(at < places for at in varying)
+    content[:, [at - places for at in varying[sized:]]] = block[sized:].T
+    whole, starts = content.tobytes(), [0, *accumulate(longest)]
+    begins = range(0, len(whole), width) if width else repeat(0, len(content))
+    if not sized and min(first) >= 0:
+        spans = list(zip(starts, map(add, starts, first), strict=False))
+        return [[whole[at + a : at + b] for a, b in spans] for at in begins]
+    sizes = np.tile(np.array(first, np.int64), (len(content), 1))
+    sizes[:, varying[:sized]] = block[:sized].T
+    there = sizes >= 0
     if (there[:, 1:] > there[:, :-1]).any():
         raise ValueError("has a frame behind one that is not there")
-    if ((content < 0) | (content > 0xFF)).any():
-        raise ValueError("has a byte out of range")
-    starts = [0, *accumulate(longest)]
-    if longest[1:] == [] and longest[0] and (sizes == longest).all():
-        whole, width = content.astype(np.uint8).tobytes(), longest[0]
-        return ([whole[at : at + width]] for at in range(0, len(whole), width))
-    return (
+    return [
         [
-            row_content[start : start + size]
-            for start, size in zip(starts, row_sizes, strict=False)
+            whole[at + start : at + start + size]
+            for start, size in zip(starts, row, strict=False)
             if size >= 0
         ]
-        for row_sizes, row_content in zip(
-            sizes.tolist(), map(bytes, content.astype(np.uint8)), strict=True
-        )
-    )
+        for at, row in zip(begins, sizes.tolist(), strict=True)
+    ]

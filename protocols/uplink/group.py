@@ -4,12 +4,12 @@ A store takes readings by the hundred: what it needs of them is checked and made
 column here, for a `Reading` of each would cost more than all the rest of their way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
 
 import cbor2
 import numpy as np
@@ -46,14 +46,14 @@ from protocols.uplink.facts import (
 from protocols.uplink.shared import Taken, batch_error
 
 I8 = NDArray[np.int64]
+T = TypeVar("T")
 
 # Numbers on the wire never change their meaning; new ones are added at the end.
 KINDS = tuple(Kind)
 UNITS = tuple(Unit)
 _QUANTITIES = tuple(Quantity)
-_NUMBERED = {quantity: at for at, quantity in enumerate(_QUANTITIES)}
 _DAY_S = 86_400
-_REMEMBERED = 1 << 16  # values whose digest is kept, as most come again
+_REMEMBERED = 1 << 14  # values whose digest is kept, as most come again
 _MANTISSA = Whole(other=is_none)
 _POWER = Whole(-128, 127)
 _STATE = one_of(State)
@@ -167,20 +167,18 @@ class Group:
             )
         ]
 
+    def numbers(self) -> Iterator[tuple[Number, ...]]:
+        """Return what is said of each reading's values."""
+        return zip(*(column.numbers() for column in self.values), strict=True)
+
     def discriminators(self) -> list[int]:
         """Return the discriminator of each reading's `observation.key`."""
-        heads = [
-            (_NUMBERED[one.quantity], UNITS.index(one.unit)) for one in self.values
+        measured = tuple((one.quantity.value, one.unit.value) for one in self.values)
+        positions = each(self.facts["context"], _position)
+        return [
+            _discriminator(measured, numbers, position)
+            for numbers, position in zip(self.numbers(), positions, strict=True)
         ]
-        said = [
-            [_said(*head, *number) for number in column.numbers()]
-            for head, column in zip(heads, self.values, strict=True)
-        ]
-        positions = [
-            None if context is None else context.get(POSITION)
-            for context in self.facts["context"]
-        ]
-        return list(map(_discriminator, zip(*said, strict=True), positions))
 
 
 def packed_clocks(clock_s: I8) -> I8:
@@ -303,9 +301,11 @@ def _problem(group: Group) -> str:
         sampled = context is not None and "control_solution" in context.values()
         if sampled and group.kind != Kind.CONTROL_SOLUTION:
             return f"{group.kind} of control solution is no person's"
-    for utc_ms, method in zip(group.utc_ms, group.facts["time method"], strict=True):
-        if (utc_ms is None) is not (method == TimeMethod.UNKNOWN):
-            return f"{TimeMethod(method).name} does not go with {utc_ms}"
+    methods = group.facts["time method"]
+    if None in group.utc_ms or TimeMethod.UNKNOWN in methods:
+        for utc_ms, method in zip(group.utc_ms, methods, strict=True):
+            if (utc_ms is None) is not (method == TimeMethod.UNKNOWN):
+                return f"{TimeMethod(method).name} does not go with {utc_ms}"
     return next(filter(None, map(_problem_of_values, group.values)), "")
 
 
@@ -319,25 +319,43 @@ def _problem_of_values(column: Values) -> str:
     return ""
 
 
-@lru_cache(_REMEMBERED)
-def _said(
-    quantity: int, unit: int, mantissa: int | None, exponent: int, state: int
-) -> bytes:
-    """Return a value as `observation.key` takes it into its digest."""
-    number = decimal(mantissa, exponent)
-    text = None if number is None else str(number)
-    parts = [_QUANTITIES[quantity].value, UNITS[unit].value, text, state]
-    return cbor2.dumps(parts, canonical=True)
+def each(items: Sequence[Any], make: Callable[[Any], T]) -> list[T]:
+    """Return what is made of each item: once of one that stands there many times."""
+    made = {id(item): item for item in items}
+    if len(made) == 1:
+        return [make(items[0])] * len(items)
+    told = {number: make(item) for number, item in made.items()}
+    return [told[id(item)] for item in items]
+
+
+def _position(context: dict[str, str] | None) -> str | None:
+    return None if context is None else context.get(POSITION)
 
 
 @lru_cache(_REMEMBERED)
-def _discriminator(values: tuple[bytes, ...], position: str | None) -> int:
-    parts = [*values]
+def _discriminator(
+    measured: tuple[tuple[str, str], ...],
+    numbers: tuple[Number, ...],
+    position: str | None,
+) -> int:
+    """Return the digest of what `observation.key` takes into it."""
+    parts = [
+        _said(*what, *number) for what, number in zip(measured, numbers, strict=True)
+    ]
     if position is not None:
         parts.append(cbor2.dumps(position))
     # An array of at most 23 items has one byte before them.
     said = b"".join([bytes([0x80 | len(parts)]), *parts])
     return int.from_bytes(blake2b(said, digest_size=2).digest(), "big")
+
+
+@lru_cache(_REMEMBERED)
+def _said(
+    quantity: str, unit: str, mantissa: int | None, exponent: int, state: int
+) -> bytes:
+    number = decimal(mantissa, exponent)
+    text = None if number is None else str(number)
+    return cbor2.dumps([quantity, unit, text, state], canonical=True)
 
 
 def decimal(mantissa: int | None, exponent: int) -> Decimal | None:
