@@ -234,14 +234,18 @@ class Observation:
     raw: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
-        quantities = [value.quantity for value in self.values]
-        if len({*quantities}) < max(len(quantities), 1):
+        quantities = {value.quantity for value in self.values}
+        if not quantities or len(quantities) < len(self.values):
             raise ValueError(f"{self.kind} needs values, each of another quantity")
-        if not {*quantities} <= QUANTITIES[self.kind]:
-            raise ValueError(f"{', '.join(quantities)} is not what {self.kind} has")
-        if len(dict(self.context)) < len(self.context):
+        if not quantities <= QUANTITIES[self.kind]:
+            told = ", ".join(value.quantity for value in self.values)
+            raise ValueError(f"{told} is not what {self.kind} has")
+        if not self.context:
+            return
+        context = dict(self.context)
+        if len(context) < len(self.context):
             raise ValueError(f"a name stands twice in the context {self.context}")
-        sampled = "control_solution" in dict(self.context).values()
+        sampled = "control_solution" in context.values()
         if sampled and self.kind != Kind.CONTROL_SOLUTION:
             raise ValueError(f"{self.kind} of control solution is no person's")
 

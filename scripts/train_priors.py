@@ -5,7 +5,7 @@
 FOLDER holds the series that docs/reference/uplink.md names, as CSV files of the
 columns device, time, value, ... Takes about five minutes, and prints the stamp that
 protocols/uplink/profiles.py must say. New models break every decoder of before:
-add a name to the profiles instead of changing one that is in use.
+make a new set instead of changing one that is in use, as train_second_set.py does.
 """
 
 import csv
@@ -15,6 +15,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -22,7 +23,7 @@ import cbor2
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols import kernel
+from protocols.kernel import OPTIONS, compile_inner, import_numba, link
 from protocols.uplink import times as clocks
 from protocols.uplink import values as numbers
 from protocols.uplink.rangecoder import (
@@ -34,9 +35,10 @@ from protocols.uplink.rangecoder import (
     LEARN,
     PACE,
     SQUASH,
+    STATE,
     STRETCH,
     TABLES,
-    state,
+    begin,
 )
 from protocols.uplink.times import times
 from protocols.uplink.values import (
@@ -68,6 +70,7 @@ _STEP = 24  # of a chance as it is kept, in the logistic domain
 _SEEN = 60  # bits that a chance counts for at most, before the first number
 _SLOWEST = 255  # bits after which a slot learns no slower
 _HASTES = (6, 4, 3, 2, 2)  # of the mixtures, pass by pass
+_NO_END = 1 << 62
 _MMOL = 18.0182  # mg/dL in one mmol/L of glucose
 
 
@@ -83,8 +86,6 @@ class Part(NamedTuple):
 def main() -> None:
     """Train every model, and write it."""
     folder = Path(sys.argv[1])
-    if problem := kernel.warm():
-        sys.exit(problem)
     _PRIORS.mkdir(exist_ok=True)
     write("tables", zlib.compress(tables().astype("<i4").tobytes(), 9))
     gaps = train_clocks(folder)
@@ -94,7 +95,16 @@ def main() -> None:
     train_any()
     from protocols.uplink import profiles  # noqa: PLC0415 - reads what was written
 
-    sys.stdout.write(f"STAMP = bytes.fromhex({profiles.stamp().hex()!r})\n")
+    sys.stdout.write(f"stamp: {profiles.stamp(profiles.SETS[0]).hex()!r}\n")
+
+
+@cache
+def compiled(plain: Callable[..., None]) -> Callable[..., None]:
+    """Return a function that kernels call, compiled by itself."""
+    made: Callable[..., None] = import_numba().njit(**OPTIONS)(
+        link(plain, compile_inner, {})
+    )
+    return made
 
 
 def tables(*, slowest: int = _SLOWEST, haste: int = 2) -> I8:
@@ -138,11 +148,18 @@ def train_clocks(folder: Path) -> Callable[[I8], I8]:
     return gaps
 
 
-def train_times(name: str, columns: list[I8], period: int) -> NDArray[np.int32]:
+def train_times(
+    name: str,
+    columns: list[I8],
+    period: int,
+    *,
+    hastes: tuple[int, ...] = _HASTES,
+    seen: int = _SEEN,
+) -> NDArray[np.int32]:
     """Train a model of times, and write it."""
     model = blank(clocks.MODEL, clocks.WEIGHTS_SIZE, 0.35)
     rng = np.random.default_rng(1)
-    for haste in _HASTES:
+    for haste in hastes:
         cost = count = 0
         constants = tables(slowest=1023, haste=haste)
         for column in columns:
@@ -151,7 +168,7 @@ def train_times(name: str, columns: list[I8], period: int) -> NDArray[np.int32]:
                 cost += run_times(part, np.zeros_like(part), period, model, constants)
                 count += end - start
     report(name, cost, count)
-    save(name, [], model, clocks.WEIGHTS_SIZE)
+    save(name, [], model, clocks.WEIGHTS_SIZE, seen)
     return model
 
 
@@ -159,10 +176,23 @@ def run_times(
     column: I8, gaps: I8, period: int, model: NDArray[np.int32], constants: I8
 ) -> int:
     """Return the cost of a column of times, in 1/65536 bits."""
-    coder, context = np.array(state(LEARN), np.int64), np.zeros(CONTEXT, np.int64)
-    code = np.zeros(1, np.uint8)
+    coder, context = np.zeros(STATE, np.int64), np.zeros(CONTEXT, np.int64)
+    code, touched = np.zeros(1, np.uint8), np.zeros(clocks.PLACES, np.int64)
+    begin(LEARN, _NO_END, coder, code)
     relative = column - column[0]
-    times(relative, gaps, period, coder, code, model, constants, context)
+    compiled(times)(
+        relative,
+        gaps,
+        period,
+        coder,
+        code,
+        0,
+        touched,
+        model,
+        model,
+        constants,
+        context,
+    )
     if coder[FAULT]:
         raise ValueError("a number is out of range")
     return int(coder[COST])
@@ -355,10 +385,12 @@ def run_values(
     part: Part, left: I8, parameters: I8, model: NDArray[np.int32], constants: I8
 ) -> int:
     """Return the cost of a column, in 1/65536 bits."""
-    coder, context = np.array(state(LEARN), np.int64), np.zeros(CONTEXT, np.int64)
-    code, memory = np.zeros(1, np.uint8), np.zeros(96, np.int64)
+    coder, context = np.zeros(STATE, np.int64), np.zeros(CONTEXT, np.int64)
+    code, memory = np.zeros(1, np.uint8), np.zeros(numbers.ROOM, np.int64)
+    touched = np.zeros(numbers.PLACES, np.int64)
+    begin(LEARN, _NO_END, coder, code)
     column, gaps, side, side_2 = (each.copy() for each in part)
-    values(
+    compiled(values)(
         column,
         gaps,
         side,
@@ -367,6 +399,9 @@ def run_values(
         parameters,
         coder,
         code,
+        0,
+        touched,
+        model,
         model,
         constants,
         context,
@@ -454,14 +489,18 @@ def blank(size: int, weights: int, weight: float) -> NDArray[np.int32]:
 
 
 def save(
-    name: str, parameters: list[int], model: NDArray[np.int32], weights: int
+    name: str,
+    parameters: list[int],
+    model: NDArray[np.int32],
+    weights: int,
+    most: int = _SEEN,
 ) -> None:
     """Write a model as it is kept: chances in 256 steps, counts in a few."""
     slots = model[weights:].astype(np.int64)
     chance = tables()[STRETCH + (slots >> 19)]
     place = np.clip(np.round(chance / _STEP), -128, 127).astype(np.int64) + 128
     seen = slots & 1023
-    count = np.select([seen < 2, seen < 8, seen < 30], [0, 4, 15], _SEEN)
+    count = np.select([seen < 2, seen < 8, seen < 30], [0, 4, 15], _SEEN).clip(0, most)
     parts = model[:weights].astype("<i4"), place.astype(np.uint8), count.astype("u1")
     write(
         name,

@@ -1,117 +1,326 @@
-"""One pass of the kernels over a series, to write, read or measure it."""
+"""The kernels for all of a series behind its heading, each of one call a series."""
 
-from collections.abc import Sequence
-from typing import ParamSpec, TypeVar
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.kernel import Kernel
-from protocols.uplink import profiles, rangecoder
-from protocols.uplink.heading import COLUMNS, SCALES, heading
-from protocols.uplink.profiles import ANY_CLOCK, CLOCKS, I4, PROFILES, prior
-from protocols.uplink.rangecoder import CONTEXT, COST, FAULT, MEASURE, MODE
-from protocols.uplink.times import times
-from protocols.uplink.values import ROOM, values
+from protocols.kernel import inner, kernel
+from protocols.uplink import grids
+from protocols.uplink.grids import take
+from protocols.uplink.heading import (
+    ANY,
+    ANY_CLOCK,
+    CAP,
+    CLOCK,
+    COLUMNS,
+    GRID,
+    LOOSE,
+    PERIOD,
+    PROFILE,
+    SCALES,
+    START,
+)
+from protocols.uplink.rangecoder import (
+    COST,
+    FAULT,
+    I4,
+    I8,
+    MEASURE,
+    MODE,
+    READ,
+    U1,
+    begin,
+    ended,
+    finish,
+)
+from protocols.uplink.times import FARTHEST, times
+from protocols.uplink.values import values
 
-I8 = NDArray[np.int64]
-P = ParamSpec("P")
-T = TypeVar("T", np.int32, np.int64, np.uint8)
+I8s: TypeAlias = NDArray[np.int64] | list[list[int]]
+I4s: TypeAlias = NDArray[np.int32] | list[list[int]]
+I1s: TypeAlias = NDArray[np.int8] | list[list[int]]
+
+TRIED = 32  # rows on which clocks and profiles are compared
+UNSURE = -1  # a clock that may be regular or jittery
+_REGULAR, _JITTERY = 1, 2
+NO_END = 1 << 62
+"""Where a coder stops that only counts bits: never."""
+_FAIR = 8 * 65536  # a cost of one number at which a profile is right enough
+
+# The rows of `code_columns`'s work.
+GAPS, _BLANK, _LEFT, _TRIAL, WORK = 0, 1, 2, 5, 6
+
+# What is wrong with what was read, by what `code_columns` returns; others are those
+# of `grids.PROBLEMS`.
+_OUT, _TIME, _END = 101, 102, 103
+PROBLEMS = {
+    **dict(enumerate(grids.PROBLEMS)),
+    _OUT: "a number is out of range",
+    _TIME: "a time is out of range",
+    _END: "it does not end where its numbers do",
+}
 
 
-class Coding:
-    """One pass of the kernels over a series, in whichever form they are now."""
+@inner
+def _tell_times(time: I8, fields: I8) -> bool:
+    """Turn what a clock counts to times; return whether all are in range."""
+    start, clock = fields[START], fields[CLOCK]
+    if abs(start) > FARTHEST:
+        return False
+    unit = 1 if 0 < clock < ANY_CLOCK else fields[PERIOD]
+    for i in range(len(time)):
+        time[i] = start + (time[i] if clock > 0 else i) * unit
+        if abs(time[i]) > FARTHEST:
+            return False
+    return True
 
-    def __init__(self, mode: int, code: bytes | int = 0) -> None:
-        """Start.
 
-        Args:
-            mode: `MEASURE`, `WRITE` or `READ`.
-            code: What to read, or how many bytes there is room for.
-        """
-        self._compiled = all(each.is_compiled for each in (heading, times, values))
-        given = bytes(code) if isinstance(code, int) else code
-        self.code = self._copy(np.frombuffer(given or b"\0", np.uint8))
-        self.coder = self._copy(np.array(rangecoder.state(mode, given), np.int64))
-        self._tables = profiles.tables() if self._compiled else profiles.table_list()
-        self._context = self._zeros(CONTEXT)
+@inner
+def _choose(
+    table: I8s,
+    work: I8s,
+    fields: I8,
+    measured: int,
+    tried: I8s,
+    coder: I8,
+    code: U1,
+    touched: I8,
+    parameters: I8s,
+    priors: I4s,
+    clocks: I4s,
+    tables: I8,
+    context: I8,
+    memory: I8,
+) -> None:
+    """Choose by what the first rows of a series would cost.
 
-    @property
-    def cost(self) -> int:
-        """What was measured so far, in 1/65536 bits."""
-        return int(self.coder[COST])
+    Args:
+        table: As in `code_columns`, when writing.
+        work: Zeros, shape (`WORK`, rows), but for the gaps, where the clock is sure;
+            `code_columns` may have it afterwards.
+        fields: The heading; its clock is chosen where it is `UNSURE`, and the profile
+            of each column.
+        measured: For how many columns, from the first; the others are of any kind.
+        tried: Which profiles, `ANY` the last, for columns on a grid of tenths, and
+            for all others; filled up with -1.
+        coder: As in `code_columns`, and so are all others.
+        code: Likewise.
+        touched: Likewise.
+        parameters: Likewise.
+        priors: Likewise.
+        clocks: Likewise.
+        tables: Likewise.
+        context: Likewise.
+        memory: Likewise.
+    """
+    gaps, blank = work[GAPS], work[_BLANK]
+    rows = min(len(gaps), TRIED)
+    side, side_2, trial = blank, blank, work[_TRIAL]
+    if fields[CLOCK] == UNSURE:
+        time, least = table[0][:rows], -1
+        for clock in (_JITTERY, _REGULAR):
+            begin(MEASURE, NO_END, coder, code)
+            times(
+                time,
+                gaps,
+                fields[PERIOD],
+                coder,
+                code,
+                0,
+                touched,
+                clocks[clock],
+                clocks[clock],
+                tables,
+                context,
+            )
+            if least < 0 or coder[COST] <= least:
+                fields[CLOCK], least = clock, coder[COST]
+    for number in range(1, fields[COLUMNS] + 1):
+        at = SCALES + 4 * number
+        fields[at + PROFILE] = ANY
+        if number > measured:
+            continue
+        column, least, left = table[number][:rows], -1, work[_LEFT + number % 3]
+        for profile in tried[0 if fields[at + GRID] == -1 else 1]:
+            if profile < 0 or (profile == ANY and 0 <= least < rows * _FAIR):
+                break
+            begin(MEASURE, least if least >= 0 else NO_END, coder, code)
+            values(
+                column,
+                gaps,
+                side,
+                side_2,
+                trial,
+                parameters[profile],
+                coder,
+                code,
+                0,
+                touched,
+                priors[profile],
+                priors[profile],
+                tables,
+                context,
+                memory,
+            )
+            if least < 0 or coder[COST] < least:
+                fields[at + PROFILE], least = profile, coder[COST]
+                for i in range(rows):
+                    left[i] = trial[i]
+        side, side_2 = left, side
 
-    def heading(self, fields: list[int]) -> list[int]:
-        """Code the heading, and return it."""
-        found = self._copy(np.array(fields, np.int64))
-        self._run(heading, found, self.coder, self.code, self._tables)
-        return [int(field) for field in found[: SCALES + 4 * (found[COLUMNS] + 1)]]
 
-    def times(self, column: I8, clock: int, period: int) -> tuple[I8, I8]:
-        """Code times, and return them and the gaps before them."""
-        found, gaps = self._copy(column), self._zeros(len(column))
-        self._run(
-            times,
-            found,
+@kernel(
+    "i8(i8[:, ::1], i8[:, ::1], i1[:, ::1], i8[::1], i8, i8[:, ::1], i8[::1], u1[::1], "
+    "i8, i8[::1], i4[::1], i8[:, ::1], i4[:, ::1], i4[:, ::1], i8[::1], i8[::1], "
+    "i8[::1])"
+)
+def code_columns(
+    table: I8s,
+    work: I8s,
+    powers: I1s,
+    fields: I8,
+    measured: int,
+    tried: I8s,
+    coder: I8,
+    code: U1,
+    turn: int,
+    touched: I8,
+    model: I4,
+    parameters: I8s,
+    priors: I4s,
+    clocks: I4s,
+    tables: I8,
+    context: I8,
+    memory: I8,
+) -> int:
+    """Write or read all that follows a heading; or first, choose what it says.
+
+    Args:
+        table: The numbers of each column, that of times first, then the exceptions:
+            of each column when writing, room for one when reading. Times that are
+            written are counted from the first one on, by their clock; what is read
+            is mantissas.
+        work: Zeros, shape (`WORK`, rows).
+        powers: Filled with powers of ten when reading, shape (columns, rows).
+        fields: The heading.
+        measured: -1 to write or read. Else for how many columns, from the first, a
+            profile is to be chosen; the others are of any kind.
+        tried: The profiles to choose from, as in `_choose`.
+        coder: The coder's state.
+        code: The coder's bytes.
+        turn: A number above all in ``touched``, as are the 2 * columns after it.
+        touched: As in `rangecoder.fetch`.
+        model: Room for any model.
+        parameters: Of each profile.
+        priors: Of each profile.
+        clocks: Of each clock.
+        tables: The constants.
+        context: Room, shape (`rangecoder.CONTEXT`,).
+        memory: Room, shape (`values.ROOM`,).
+
+    Returns:
+        When writing, how many bytes the series takes; -1 where there is no room. When
+        reading, 0 or one of `PROBLEMS`. When choosing, 0.
+    """
+    if measured >= 0:
+        _choose(
+            table,
+            work,
+            fields,
+            measured,
+            tried,
+            coder,
+            code,
+            touched,
+            parameters,
+            priors,
+            clocks,
+            tables,
+            context,
+            memory,
+        )
+        return 0
+    reading = coder[MODE] == READ
+    count, clock = fields[COLUMNS] + 1, fields[CLOCK]
+    gaps, blank, time = work[GAPS], work[_BLANK], table[0]
+    if clock > 0:
+        period = 0 if clock == ANY_CLOCK else fields[PERIOD]
+        time[0] = 0
+        times(
+            time,
             gaps,
-            0 if clock == ANY_CLOCK else period,
-            self.coder,
-            self.code,
-            self._learning(prior(CLOCKS[clock]).model),
-            self._tables,
-            self._context,
+            period,
+            coder,
+            code,
+            turn,
+            touched,
+            model,
+            clocks[clock],
+            tables,
+            context,
         )
-        return np.asarray(found, np.int64), np.asarray(gaps, np.int64)
-
-    def values(
-        self, column: I8, gaps: I8, left: Sequence[I8], profile: int
-    ) -> tuple[I8, I8]:
-        """Code numbers, and return them and what their predictions left."""
-        start = prior(PROFILES[profile])
-        found, rest = self._copy(column), self._zeros(len(column))
-        side, side_2, *_ = (*left, np.zeros_like(column), np.zeros_like(column))
-        self._run(
-            values,
-            found,
-            self._lent(gaps),
-            self._lent(side),
-            self._lent(side_2),
-            rest,
-            self._lent(start.parameters),
-            self.coder,
-            self.code,
-            self._learning(start.model),
-            self._tables,
-            self._context,
-            self._zeros(ROOM),
-        )
-        return np.asarray(found, np.int64), np.asarray(rest, np.int64)
-
-    def check(self) -> None:
-        """Raise ValueError where the kernels met what no encoder writes."""
-        if self.coder[FAULT]:
-            raise ValueError("a number is out of range")
-
-    def finished(self) -> bytes | None:
-        """Return what was written; None where it is too long."""
-        size = rangecoder.finish(self.coder, self.code)
-        return None if size < 0 else bytes(self.code[:size])
-
-    def _learning(self, model: I4) -> I4 | list[int]:
-        # What is only measured learns nothing, so it needs no copy.
-        only = self.coder[MODE] == MEASURE
-        return self._lent(model) if only else self._copy(model)
-
-    def _copy(self, numbers: NDArray[T]) -> NDArray[T] | list[int]:
-        """Return numbers as the kernels take them now: compiled ones want arrays."""
-        return numbers.copy() if self._compiled else numbers.tolist()
-
-    def _lent(self, numbers: NDArray[T]) -> NDArray[T] | list[int]:
-        """Return numbers likewise, to be read only."""
-        return numbers if self._compiled else numbers.tolist()
-
-    def _zeros(self, size: int) -> I8 | list[int]:
-        return self._copy(np.zeros(size, np.int64))
-
-    def _run(self, kernel: Kernel[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        (kernel if self._compiled else kernel.plain)(*args, **kwargs)
+        if coder[FAULT] != 0:
+            return _OUT if reading else -1
+    if reading and not _tell_times(time, fields):
+        return _TIME
+    side, side_2 = blank, blank
+    for number in range(count):
+        at = SCALES + 4 * number
+        exceptions = table[count] if reading else table[count + number]
+        left = work[_LEFT + number % 3]
+        if fields[at + LOOSE] > 0:
+            turn += 1
+            values(
+                exceptions,
+                blank,
+                blank,
+                blank,
+                left,
+                parameters[ANY],
+                coder,
+                code,
+                turn,
+                touched,
+                model,
+                priors[ANY],
+                tables,
+                context,
+                memory,
+            )
+        if number > 0:
+            turn += 1
+            values(
+                table[number],
+                gaps,
+                side,
+                side_2,
+                left,
+                parameters[fields[at + PROFILE]],
+                coder,
+                code,
+                turn,
+                touched,
+                model,
+                priors[fields[at + PROFILE]],
+                tables,
+                context,
+                memory,
+            )
+            side, side_2 = left, side
+        if coder[FAULT] != 0:
+            return _OUT if reading else -1
+        if reading:
+            problem = take(
+                table[number],
+                fields[at + GRID],
+                fields[at + CAP],
+                fields[at + LOOSE],
+                exceptions,
+                powers[number],
+            )
+            if problem > 0:
+                return problem
+    if reading:
+        return 0 if ended(coder, code) else _END
+    return finish(coder, code)

@@ -135,8 +135,10 @@ def decode(
 def _unlike(codec: object, items: list[Any], check: Check) -> list[Any]:
     """Return the items to check: where these may stand, so may all others."""
     match codec:
-        case 1 | 17:  # the same item; frames as the head allows them
+        case 1:  # the same item
             return items[:1]
+        case 17:  # frames as the head allows them; none at all may stand for names too
+            return [max(items, key=len)]
         case 3:  # each was looked at in its list
             return []
         case 16 if isinstance(check, Whole) and items:  # integers

@@ -16,6 +16,7 @@ from enum import IntEnum
 from hashlib import sha256
 from itertools import chain
 from types import NoneType
+from typing import Any
 
 import cbor2
 
@@ -137,19 +138,25 @@ def _maps(value: object, most: int) -> list[dict[object, object]] | None:
             numbers = [item for item in level if type(item) is int]
             if min(numbers) not in _INTEGERS or max(numbers) not in _INTEGERS:
                 return None
-        maps = [item for item in level if isinstance(item, dict)]
+        maps: list[dict[object, object]] = []
+        if dict in kinds:
+            maps = [item for item in level if isinstance(item, dict)]
         # true and 1.0 are equal to 1 here, and are not 1 on the wire.
         if not {*map(type, chain(*maps))} <= _NAMES:
             return None
         found += maps
-        lists = [item for item in level if isinstance(item, list)]
+        lists: list[list[object]] = []
+        if list in kinds:
+            lists = [item for item in level if isinstance(item, list)]
         level = [*chain(*maps, *(item.values() for item in maps), *lists)]
     return found
 
 
 def _is_sorted(names: Iterable[object]) -> bool:
     """Whether the names of a map are in the order of their CBOR."""
-    said = [cbor2.dumps(name) for name in names]
+    said: list[Any] = [*names]
+    if not all(type(name) is int and name >= 0 for name in said):
+        said = [cbor2.dumps(name) for name in said]
     return said == sorted(said)
 
 

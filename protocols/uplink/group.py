@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import chain, repeat
 from typing import Any, TypeVar
 
 import cbor2
@@ -59,8 +60,9 @@ _POWER = Whole(-128, 127)
 _STATE = one_of(State)
 _BOUNDS = (State.ABOVE_RANGE, State.BELOW_RANGE)
 
-Number = tuple[int | None, int, int]
-"""Of one value: mantissa, power of ten, state."""
+Said = tuple[tuple[tuple[str, str], ...], tuple[Any, ...], str | None]
+"""What a reading says: of each value its quantity and unit, of each its mantissa, power
+of ten and state, all in one row; and the position of the body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,6 @@ class Values:
     mantissas: list[int | None]
     exponents: list[int]
     states: list[int]
-
-    def numbers(self) -> list[Number]:
-        """Return mantissa, exponent and state of each reading."""
-        return list(zip(self.mantissas, self.exponents, self.states, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,18 +165,12 @@ class Group:
             )
         ]
 
-    def numbers(self) -> Iterator[tuple[Number, ...]]:
-        """Return what is said of each reading's values."""
-        return zip(*(column.numbers() for column in self.values), strict=True)
-
-    def discriminators(self) -> list[int]:
-        """Return the discriminator of each reading's `observation.key`."""
+    def said(self) -> Iterator[Said]:
+        """Return what each reading says."""
         measured = tuple((one.quantity.value, one.unit.value) for one in self.values)
+        parts = ((one.mantissas, one.exponents, one.states) for one in self.values)
         positions = each(self.facts["context"], _position)
-        return [
-            _discriminator(measured, numbers, position)
-            for numbers, position in zip(self.numbers(), positions, strict=True)
-        ]
+        return zip(repeat(measured), zip(*chain(*parts), strict=True), positions)
 
 
 def packed_clocks(clock_s: I8) -> I8:
@@ -321,26 +313,28 @@ def _problem_of_values(column: Values) -> str:
 
 def each(items: Sequence[Any], make: Callable[[Any], T]) -> list[T]:
     """Return what is made of each item: once of one that stands there many times."""
-    made = {id(item): item for item in items}
-    if len(made) == 1:
+    if items.count(items[0]) == len(items):
         return [make(items[0])] * len(items)
-    told = {number: make(item) for number, item in made.items()}
-    return [told[id(item)] for item in items]
+    made = {number: make(item) for number, item in {id(i): i for i in items}.items()}
+    return [made[id(item)] for item in items]
 
 
 def _position(context: dict[str, str] | None) -> str | None:
     return None if context is None else context.get(POSITION)
 
 
-@lru_cache(_REMEMBERED)
-def _discriminator(
-    measured: tuple[tuple[str, str], ...],
-    numbers: tuple[Number, ...],
-    position: str | None,
+def discriminator(
+    measured: Sequence[tuple[str, str]], numbers: Sequence[Any], position: str | None
 ) -> int:
-    """Return the digest of what `observation.key` takes into it."""
+    """Return the discriminator of the `observation.key` of a reading.
+
+    Args:
+        measured: As in `Said`.
+        numbers: Likewise.
+        position: Likewise.
+    """
     parts = [
-        _said(*what, *number) for what, number in zip(measured, numbers, strict=True)
+        _part(*what, *numbers[3 * at : 3 * at + 3]) for at, what in enumerate(measured)
     ]
     if position is not None:
         parts.append(cbor2.dumps(position))
@@ -350,7 +344,7 @@ def _discriminator(
 
 
 @lru_cache(_REMEMBERED)
-def _said(
+def _part(
     quantity: str, unit: str, mantissa: int | None, exponent: int, state: int
 ) -> bytes:
     number = decimal(mantissa, exponent)

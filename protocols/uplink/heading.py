@@ -1,7 +1,16 @@
 """The kernel for a series' heading: how many rows, which clock, which grids."""
 
 from protocols.kernel import inner, kernel
-from protocols.uplink.rangecoder import FAULT, I8, MODE, READ, U1, bit, bits_of, flat
+from protocols.uplink.rangecoder import (
+    I8,
+    MODE,
+    READ,
+    U1,
+    begin,
+    bit,
+    bits_of,
+    flat,
+)
 
 # What the heading says, by place.
 (
@@ -16,7 +25,46 @@ GRID, CAP, LOOSE, PROFILE = range(4)  # power of ten, highest power, exceptions,
 MOST_COLUMNS = 64
 FIELDS = SCALES + 4 * (1 + MOST_COLUMNS)
 
+# Numbers in messages never change their meaning; better models make a new set.
+CLOCKS = ("clock-even", "clock-regular", "clock-jittery", "clock-any")
+PROFILES = (
+    "cgm",
+    "cgm-smooth",
+    "cgm-mmol",
+    "glucose",
+    "glucose-mmol",
+    "systolic",
+    "diastolic",
+    "mean-pressure",
+    "pulse",
+    "cuff",
+    "arterial",
+    "any",
+)
+ANY, ANY_CLOCK = PROFILES.index("any"), CLOCKS.index("clock-any")
+KINDS = len(PROFILES)
+LONGEST_PERIOD, LONGEST_UNIT = (1 << 31) - 1, (1 << 15) - 1
+
+# What is wrong with a heading, by what `heading` returns.
+PROBLEMS = {
+    -1: "a number is out of range",
+    -2: "its profile is unknown here",
+    -3: "its clock has a period out of range",
+}
+
 _OURS, _HALF = 63488, 32768
+
+
+def must_fit(rows: int, columns: int, most: int) -> None:
+    """Refuse more rows or columns of values than there may be, before room is made.
+
+    Raises:
+        ValueError: There are more, or none.
+    """
+    if not 1 <= rows <= most:
+        raise ValueError(f"it has {rows} rows")
+    if not 1 <= columns <= MOST_COLUMNS:
+        raise ValueError(f"it has {columns} columns of values")
 
 
 @inner
@@ -24,7 +72,9 @@ def _number(given: int, most: int, coder: I8, code: U1, tables: I8) -> int:
     """Code a number from 0 of which nothing is known, of at most ``most`` bits."""
     bits = bits_of(given + 1) if coder[MODE] != READ else 0
     found = 0
-    while found < most and bit(1 if found < bits else 0, _HALF, coder, code, tables):
+    while found < most and _usual(
+        1 if found < bits else 0, 1, _HALF, coder, code, tables
+    ):
         found += 1
     low = (given + 1) & ((1 << found) - 1)
     return (1 << found | flat(low, found, coder, code, tables)) - 1
@@ -89,35 +139,46 @@ def _scale(fields: I8, at: int, coder: I8, code: U1, tables: I8) -> None:
     fields[at + LOOSE] = flat(fields[at + LOOSE], 1, coder, code, tables)
 
 
-@kernel("void(i8[::1], i8[::1], u1[::1], i8[::1])")
-def heading(fields: I8, coder: I8, code: U1, tables: I8) -> None:
-    """Write, read or measure a series' heading.
+@kernel("i8(i8, i8, i8[::1], i8[::1], u1[::1], i8[::1])")
+def heading(mode: int, end: int, fields: I8, coder: I8, code: U1, tables: I8) -> int:
+    """Start to write or read a series, with its heading.
 
     Args:
+        mode: `WRITE` or `READ`.
+        end: How many bytes there are to read, or is room for.
         fields: What it says, shape (`FIELDS`,); filled when reading.
-        coder: The coder's state; its fault becomes 2 where this is no series.
+        coder: The coder's state.
         code: The coder's bytes.
         tables: The constants.
+
+    Returns:
+        The models that the series is made with: bit n is that of the profile n, bit
+        `KINDS` + n of the clock n. Below 0 is one of `PROBLEMS`.
     """
+    begin(mode, end, coder, code)
     # 31 of 32 codes are series of this version: all whose first byte is below f8.
     if not bit(1, _OURS, coder, code, tables):
-        coder[FAULT] = 2
-        return
+        return -1
     fields[ROWS] = _rows(fields[ROWS], coder, code, tables)
     if _usual(fields[COLUMNS], 1, 61440, coder, code, tables):
         fields[COLUMNS] = 1
     else:
         fields[COLUMNS] = _number(fields[COLUMNS] - 2, 6, coder, code, tables) + 2
+    fields[CLOCK] = fields[CLOCK] if mode != READ else 0
+    fields[PERIOD] = fields[PERIOD] if mode != READ else 0
     if fields[ROWS] > 1:
         if _usual(fields[CLOCK], 1, _HALF, coder, code, tables):
             fields[CLOCK] = 1
         else:
             fields[CLOCK] = flat(fields[CLOCK], 2, coder, code, tables)
         fields[PERIOD] = _period(fields[PERIOD], fields[CLOCK], coder, code, tables)
+        longest = LONGEST_UNIT if fields[CLOCK] == ANY_CLOCK else LONGEST_PERIOD
+        if not 1 <= fields[PERIOD] <= longest:
+            return -3
     if fields[COLUMNS] > MOST_COLUMNS:
-        coder[FAULT] = 2
-        return
+        return -1
     fields[START] = _start(fields[START], coder, code, tables)
+    models = 1 << (KINDS + fields[CLOCK]) if fields[CLOCK] > 0 else 0
     for column in range(fields[COLUMNS] + 1):
         at = SCALES + 4 * column
         _scale(fields, at, coder, code, tables)
@@ -128,3 +189,8 @@ def heading(fields: I8, coder: I8, code: U1, tables: I8) -> None:
                 fields[at + PROFILE] = flat(
                     fields[at + PROFILE], 4, coder, code, tables
                 )
+            if fields[at + PROFILE] >= KINDS:
+                return -2
+            models |= 1 << fields[at + PROFILE]
+        models |= fields[at + LOOSE] << ANY
+    return models

@@ -16,6 +16,7 @@ import cbor2
 import numpy as np
 from numpy.typing import NDArray
 
+from protocols.kernel import kernel
 from protocols.uplink.grids import ABSENT
 
 I8 = NDArray[np.int64]
@@ -40,14 +41,22 @@ def encode(columns: Sequence[Decimals]) -> bytes:
     return FIRST + cbor2.dumps(items)
 
 
-def least(columns: Sequence[Decimals]) -> int:
-    """Return how many bytes CBOR needs for the mantissas alone."""
+@kernel("i8(i8[:, ::1])")
+def least(mantissas: NDArray[np.int64] | list[list[int]]) -> int:
+    """Return how many bytes CBOR needs for mantissas alone, of shape (columns, n)."""
     size = 0
-    for mantissa, _ in columns:
-        far = np.maximum(mantissa, ~mantissa)
-        size += len(far)
-        for bound, more in ((23, 1), (0xFF, 1), (0xFFFF, 2), (0xFFFF_FFFF, 4)):
-            size += more * int(np.count_nonzero(far > bound))
+    for column in mantissas:
+        for number in column:
+            far = number if number >= 0 else ~number
+            size += 1
+            if far > 23:
+                size += 1
+            if far > 0xFF:
+                size += 1
+            if far > 0xFFFF:
+                size += 2
+            if far > 0xFFFF_FFFF:
+                size += 4
     return size
 
 

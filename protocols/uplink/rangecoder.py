@@ -17,13 +17,12 @@ lossless data compression" (Florida Tech, CS-2005-16), and the range coding of G
 Martin (1979), in 32 bits without carry.
 """
 
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from protocols.kernel import inner
+from protocols.kernel import inlined, inner
 
 # Compiled kernels take arrays; plain ones are four times as fast on lists.
 I8: TypeAlias = NDArray[np.int64] | list[int]
@@ -38,25 +37,33 @@ MEASURE, LEARN, WRITE, READ = range(4)  # the first two count bits; the first on
 # Where the constants start in the array of tables, and how many these are.
 SQUASH, STRETCH, COSTS, PACE, HASTE, TABLES = 0, 6144, 10240, 14337, 15361, 15362
 
-# What a learnt bit is told, by place: how many guesses there are, where the mixture's
-# weights and the guesses' slots start in the model; then room for the guesses.
-GUESSES, WEIGHTS, SLOTS, HEARD = 0, 1, 2, 10
-CONTEXT = 18
+# What a learnt bit is told, by place: where the mixture's weights and the guesses'
+# slots start in the model; then room for the guesses.
+WEIGHTS, SLOTS, HEARD = 0, 1, 9
+CONTEXT = 17
 _HEAVIEST = 1 << 21  # 32.0
-
-
-def state(mode: int, code: Sequence[int] = ()) -> list[int]:
-    """Return the state of a coder that starts.
-
-    Args:
-        mode: `MEASURE`, `LEARN`, `WRITE` or `READ`.
-        code: What is to be read, each byte 0 to 255.
-    """
-    first = [*code[:4], 0, 0, 0, 0][:4]
-    return [mode, 0, 0xFFFF_FFFF, 0, len(code), int.from_bytes(first, "big"), 0, 0]
+_PLACES = (1 << 24) - 1  # more than any model has
 
 
 @inner
+def begin(mode: int, end: int, coder: I8, code: U1) -> None:
+    """Have a coder start.
+
+    Args:
+        mode: `MEASURE`, `LEARN`, `WRITE` or `READ`.
+        end: How many bytes there are to read, or is room for; or the cost in 1/65536
+            bits from which on `values` may give up.
+        coder: The coder's state, shape (`STATE`,).
+        code: What is to be read, or room.
+    """
+    coder[MODE], coder[LOW], coder[HIGH], coder[AT] = mode, 0, 0xFFFF_FFFF, 0
+    coder[END], coder[CODE], coder[COST], coder[FAULT] = end, 0, 0, 0
+    for at in range(4):
+        byte = int(code[at]) if mode == READ and at < end else 0
+        coder[CODE] = coder[CODE] << 8 | byte
+
+
+@inlined
 def bit(given: int, odds: int, coder: I8, code: U1, tables: I8) -> int:
     """Write, read or measure one bit that is 1 with ``odds`` in 65536."""
     if coder[MODE] <= LEARN:
@@ -96,26 +103,59 @@ def flat(given: int, bits: int, coder: I8, code: U1, tables: I8) -> int:
 
 
 @inner
+def fetch(
+    start: int, size: int, place: int, turn: int, touched: I8, model: I4, prior: I4
+) -> None:
+    """Copy a part of a model from its prior, where this column has not used it yet.
+
+    A column touches some hundred contexts of thousands, and a copy of all of them
+    would take longer than most columns.
+
+    Args:
+        start: Where the part starts.
+        size: How many numbers it has.
+        place: The part's own place in ``touched``.
+        turn: The number of the column; 0 where the model is to stay as it is.
+        touched: The last column that used each part.
+        model: What this column learns.
+        prior: What it starts with, of the same shape.
+    """
+    if touched[place] < turn:
+        touched[place] = turn
+        for at in range(start, start + size):
+            model[at] = prior[at]
+
+
+@inner
 def learnt(
-    given: int, node: int, context: I8, coder: I8, code: U1, model: I4, tables: I8
+    given: int,
+    node: int,
+    guesses: int,
+    context: I8,
+    coder: I8,
+    code: U1,
+    model: I4,
+    tables: I8,
 ) -> int:
     """Code a bit as likely as the model has learnt, and let the model learn it.
 
     Args:
         given: The bit.
         node: Which question it answers; counts from the start of each context.
-        context: As `GUESSES` to `CONTEXT` say.
+        guesses: How many contexts there are, at most 8.
+        context: As `WEIGHTS` to `CONTEXT` say.
         coder: The coder's state.
         code: The coder's bytes.
         model: The mixtures' weights in 1/65536, and the slots: 21 bits of
             probability of a 1 over 10 bits of how often it was asked.
         tables: As `SQUASH` to `TABLES` say.
     """
-    guesses = context[GUESSES]
-    weights = context[WEIGHTS] + node * guesses
+    # The masks change nothing, but tell a compiler that no place is below 0.
+    weights = (context[WEIGHTS] + node * guesses) & _PLACES
     mixed = 0
     for guess in range(guesses):
-        heard = tables[STRETCH + (model[context[SLOTS + guess] + node] >> 19)]
+        chance = model[(context[SLOTS + guess] + node) & _PLACES] >> 19
+        heard = tables[STRETCH + (chance & 4095)]
         context[HEARD + guess] = heard
         mixed += model[weights + guess] * heard
     mixed = min(max((mixed >> 16) + 3072, 0), 6143)
@@ -129,9 +169,10 @@ def learnt(
         weight = model[weights + guess]
         weight += (context[HEARD + guess] * error + 131072) >> 18
         model[weights + guess] = min(max(weight, -_HEAVIEST), _HEAVIEST)
-        slot = context[SLOTS + guess] + node
-        seen = model[slot] & 1023
-        chance = model[slot] >> 10
+        slot = (context[SLOTS + guess] + node) & _PLACES
+        held = model[slot]
+        seen = held & 1023
+        chance = held >> 10
         chance += ((aim - chance) * tables[PACE + seen]) >> 16
         model[slot] = chance << 10 | min(seen + 1, 1023)
     return found
@@ -154,6 +195,7 @@ def golomb(
     first: int,
     nodes: int,
     most: int,
+    guesses: int,
     context: I8,
     coder: I8,
     code: U1,
@@ -167,7 +209,8 @@ def golomb(
         first: The node of the first question.
         nodes: How many nodes there are; the last serves all questions from there on.
         most: How many bits it may have.
-        context: As in `learnt`.
+        guesses: As in `learnt`.
+        context: Likewise.
         coder: Likewise.
         code: Likewise.
         model: Likewise.
@@ -178,6 +221,7 @@ def golomb(
     while found < most and learnt(
         1 if found < bits else 0,
         first + min(found, nodes - 1),
+        guesses,
         context,
         coder,
         code,
@@ -189,6 +233,7 @@ def golomb(
     return ((1 << found) | flat(low, found, coder, code, tables)) - 1
 
 
+@inner
 def finish(coder: I8, code: U1) -> int:
     """Write the fewest bytes that say which interval is meant.
 
@@ -197,26 +242,31 @@ def finish(coder: I8, code: U1) -> int:
     Returns:
         How many bytes ``code`` holds; -1 where there was no room.
     """
-    ending = _ending(int(coder[LOW]))
-    at = int(coder[AT])
-    if coder[FAULT] or at + len(ending) > coder[END]:
-        return -1
-    for byte in ending:
-        code[at] = byte
+    at = coder[AT]
+    if coder[LOW] > 0:
+        if at >= coder[END]:
+            return -1
+        code[at] = _last(coder[LOW])
         at += 1
-    while at and code[at - 1] == 0:
+    if coder[FAULT] != 0 or at > coder[END]:
+        return -1
+    while at > 0 and code[at - 1] == 0:
         at -= 1
     return at
 
 
-def ended(coder: I8, code: U1, end: int) -> bool:
-    """Whether the ``end`` bytes read are the very ones `finish` would have written."""
-    at = int(coder[AT])
-    ending = _ending(int(coder[LOW]))
-    exact = int(coder[CODE]) == int.from_bytes(ending.ljust(4, b"\0"), "big")
-    return exact and end <= at + len(ending) and (end == 0 or code[end - 1] != 0)
+@inner
+def ended(coder: I8, code: U1) -> bool:
+    """Whether the bytes read are the very ones `finish` would have written."""
+    end, most, last = coder[END], coder[AT], 0
+    if coder[LOW] > 0:
+        most, last = most + 1, _last(coder[LOW])
+    if coder[CODE] != last << 24 or end > most:
+        return False
+    return end == 0 or code[end - 1] != 0
 
 
-def _ending(low: int) -> bytes:
+@inner
+def _last(low: int) -> int:
     # The interval's ends differ in their highest byte, so one more byte names it.
-    return ((low + 0xFFFFFF) >> 24).to_bytes(1, "big") if low else b""
+    return (low + 0xFFFFFF) >> 24

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from protocols.errors import DecodeError, Fault
-from protocols.uplink import series
+from protocols.uplink import ranged, series
 from protocols.uplink.envelope import is_int
 from protocols.uplink.grids import ABSENT
 from protocols.uplink.series import Column, Series
@@ -62,7 +62,7 @@ class Shared:
         if any(abs(number - base) > _SPAN for number in numbers):
             return None
         away = np.array([number - base for number in numbers], np.int64)
-        if series.size(away) > most or (place := self.rows([away])) is None:
+        if ranged.size(away) > most or (place := self.rows([away])) is None:
             return None
         return [SHARED, [place, base]]
 
@@ -122,8 +122,9 @@ class Taken:
         column = self._column(name, place)
         mantissas: list[int | None] = column.mantissa.tolist()
         powers: list[int] = column.exponent.tolist()
-        for at in np.flatnonzero(column.exponent == ABSENT).tolist():
-            mantissas[at], powers[at] = None, 0
+        if ABSENT in powers:
+            for at in np.flatnonzero(column.exponent == ABSENT).tolist():
+                mantissas[at], powers[at] = None, 0
         return mantissas, powers
 
     def integers(self, name: str, place: object, base: object) -> list[object]:
@@ -144,7 +145,8 @@ class Taken:
             DecodeError: There are none at ``place``.
         """
         column = self._column(name, place)
-        if column.exponent.any():
+        # Of so few numbers any() would take ten times as long.
+        if column.exponent.tobytes().strip(b"\0"):
             raise batch_error(name, f"is no column of integers at the place {place}")
         return column.mantissa
 

@@ -1,4 +1,4 @@
-"""The kernel for a column of numbers: readings, waveforms, or whatever is counted.
+"""How a column of numbers is coded: readings, waveforms, or whatever is counted.
 
 Each number is predicted from those before it (last steps, running mean, a second
 stage that learns what the first one left) and from the other values of its row. What
@@ -7,16 +7,18 @@ last remainders were, what they were, gaps, level, steps, where between two inte
 the prediction fell, and the remainder beside it.
 """
 
-from protocols.kernel import inner, kernel
+from protocols.kernel import inlined, inner
 from protocols.uplink.rangecoder import (
+    COST,
+    END,
     FAULT,
-    GUESSES,
     I4,
     I8,
     SLOTS,
     U1,
     WEIGHTS,
     bits_of,
+    fetch,
     flat,
     golomb,
     learnt,
@@ -51,9 +53,11 @@ ROOM = 96  # 16 last steps, from 32 on 32 last remainders, from 64 on their weig
 _NODES = 44
 _IS_POSITIVE, _UP, _DOWN, _LOW_BIT, _ESCAPE, _IS_UP, _IS_SAME = 0, 1, 15, 29, 32, 42, 43
 _UNARY, _ESCAPE_BITS = 14, 10
+_GUESSES = 8
 _SETS = 5  # of weights
 _SIZES = (256, 338, 144, 128, 169, 192, 208, 156)  # contexts of each guess
-WEIGHTS_SIZE = _SETS * _NODES * 8
+_SET = _NODES * _GUESSES
+WEIGHTS_SIZE = _SETS * _SET
 _C0 = WEIGHTS_SIZE
 _C1 = _C0 + 256 * _NODES
 _C2 = _C1 + 338 * _NODES
@@ -63,9 +67,11 @@ _C5 = _C4 + 169 * _NODES
 _C6 = _C5 + 192 * _NODES
 _C7 = _C6 + 208 * _NODES
 MODEL = _C7 + 156 * _NODES
+PLACES = _SETS + (MODEL - WEIGHTS_SIZE) // _NODES
+"""The parts of a model: sets of weights and contexts, of which a column uses some."""
 
 
-@inner
+@inlined
 def _scale(size: int) -> int:
     """Return 0 to 15 for a mean remainder in 1/16, two for each doubling."""
     bits = bits_of(size + 1)
@@ -73,7 +79,7 @@ def _scale(size: int) -> int:
     return min(max(2 * bits + half - 1, 0), 15)
 
 
-@inner
+@inlined
 def _class(number: int) -> int:
     """Return 0 to 12 by sign and size, finer near 0, which is 6."""
     size = abs(number)
@@ -96,30 +102,44 @@ def _remainder(
     size = given if given >= 0 else -given - 1
     if low == 0:
         same = 1 if given == 0 else 0
-        if learnt(same, _IS_SAME, context, coder, code, model, tables):
+        if learnt(same, _IS_SAME, _GUESSES, context, coder, code, model, tables):
             return 0
-        size = abs(given) - 1
-        up = 1 if given > 0 else 0
-        up = learnt(up, _IS_UP, context, coder, code, model, tables)
+        size, up, node = abs(given) - 1, 1 if given > 0 else 0, _IS_UP
     else:
-        up = 1 if given >= 0 else 0
-        up = learnt(up, _IS_POSITIVE, context, coder, code, model, tables)
+        up, node = 1 if given >= 0 else 0, _IS_POSITIVE
+    up = learnt(up, node, _GUESSES, context, coder, code, model, tables)
     first = _UP if up else _DOWN
     quotient = size >> low
     found = 0
     while found < _UNARY and learnt(
-        1 if quotient > found else 0, first + found, context, coder, code, model, tables
+        1 if quotient > found else 0,
+        first + found,
+        _GUESSES,
+        context,
+        coder,
+        code,
+        model,
+        tables,
     ):
         found += 1
     if found == _UNARY:
         left = quotient - _UNARY
         found += golomb(
-            left, _ESCAPE, _ESCAPE_BITS, 42 - low, context, coder, code, model, tables
+            left,
+            _ESCAPE,
+            _ESCAPE_BITS,
+            42 - low,
+            _GUESSES,
+            context,
+            coder,
+            code,
+            model,
+            tables,
         )
     if low > 0:
         node = _LOW_BIT + min(found, 2)
         part = (size >> (low - 1)) & 1
-        part = learnt(part, node, context, coder, code, model, tables)
+        part = learnt(part, node, _GUESSES, context, coder, code, model, tables)
         rest = size & ((1 << (low - 1)) - 1)
         found = found << 1 | part
         found = found << (low - 1) | flat(rest, low - 1, coder, code, tables)
@@ -127,10 +147,18 @@ def _remainder(
     return found + 1 if up else -found - 1
 
 
-@kernel(
-    "void(i8[::1], i8[::1], i8[::1], i8[::1], i8[::1], i8[::1], i8[::1], u1[::1], "
-    "i4[::1], i8[::1], i8[::1], i8[::1])"
-)
+@inner
+def _fetch_contexts(context: I8, turn: int, touched: I8, model: I4, prior: I4) -> None:
+    """Have in the model what a number is coded with."""
+    start = context[WEIGHTS]
+    fetch(start, _SET, start // _SET, turn, touched, model, prior)
+    for guess in range(_GUESSES):
+        start = context[SLOTS + guess]
+        place = _SETS + (start - WEIGHTS_SIZE) // _NODES
+        fetch(start, _NODES, place, turn, touched, model, prior)
+
+
+@inner
 def values(
     column: I8,
     gaps: I8,
@@ -140,7 +168,10 @@ def values(
     profile: I8,
     coder: I8,
     code: U1,
+    turn: int,
+    touched: I8,
     model: I4,
+    prior: I4,
     tables: I8,
     context: I8,
     memory: I8,
@@ -157,16 +188,20 @@ def values(
         profile: What is known of such numbers, shape (`PROFILE`,).
         coder: The coder's state; its fault becomes 2 where a number is too large.
         code: The coder's bytes.
+        turn: As in `rangecoder.fetch`.
+        touched: Likewise, shape (`PLACES`,).
         model: What is learnt, shape (`MODEL`,).
+        prior: What it starts with.
         tables: The constants.
         context: Room, shape (`rangecoder.CONTEXT`,).
-        memory: Zeros, shape (`ROOM`,).
+        memory: Room, shape (`ROOM`,).
     """
     order, second = profile[ORDER], profile[SECOND]
     mean, trust = profile[MEAN] * 256, profile[TRUST]
     last, left1, left2, after = profile[MEAN], 0, 0, 0
     fast, slow = profile[SPREAD], profile[SPREAD]
-    context[GUESSES] = 8
+    for k in range(ROOM):
+        memory[k] = 0
     for i in range(len(column)):
         gap = gaps[i] if i > 0 else BACK
         first = 0
@@ -204,9 +239,7 @@ def values(
             else ((more >> (8 + low)) if second > 0 else (memory[2] >> low))
         )
         step = _class(memory[0] >> low)
-        context[WEIGHTS] = (
-            _NODES * 8 * (0 if gap > 0 else 1 + min(max(size - 3, 0) >> 1, 3))
-        )
+        context[WEIGHTS] = _SET * (0 if gap > 0 else 1 + min(max(size - 3, 0) >> 1, 3))
         context[SLOTS] = _C0 + (quick * 16 + calm) * _NODES
         context[SLOTS + 1] = (
             _C1
@@ -224,8 +257,11 @@ def values(
         context[SLOTS + 5] = _C5 + (part * 12 + size) * _NODES
         context[SLOTS + 6] = _C6 + (step * 16 + calm) * _NODES
         context[SLOTS + 7] = _C7 + (_class(beside) * 12 + size) * _NODES
+        _fetch_contexts(context, turn, touched, model, prior)
         given = column[i] - whole
         remainder = _remainder(given, low, context, coder, code, model, tables)
+        if coder[COST] > coder[END]:
+            return
         number = whole + remainder
         if abs(number) > LARGEST:
             coder[FAULT] = 2

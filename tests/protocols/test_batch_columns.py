@@ -293,6 +293,21 @@ def test_a_batch_of_one_meter_uses_all_that_version_2_has() -> None:
     assert group[6][0][2] == group[6][0][3] == [16, [1, 0]]
 
 
+def test_frames_pass_for_no_names_behind_a_reading_without_any() -> None:
+    """Else a status would hold bytes, of any length, and be another than is stored."""
+    raws = [(), *((bytes([at]) * 3,) for at in range(1, 20))]
+    sent = Batch(
+        "s-1", 1, 0, tuple(_reading(at, raw=raw) for at, raw in enumerate(raws))
+    )
+    tree = cbor2.loads(content(sent.encode()))
+    columns = tree[6][0][5]
+    assert columns[17][0] == 17
+    columns[11] = columns.pop(17)
+
+    with pytest.raises(DecodeError, match=r"'status' has .* as item 0"):
+        batch.decode(envelope.wrap(tree))
+
+
 _FRAMES = [[5, 2], [5, 2], b"\x00\x00\x07\x08\x09ab", [2, 3], 2]
 
 
@@ -555,7 +570,7 @@ def test_golden_batches_are_read_for_ever(golden: dict[str, Any]) -> None:
     assert cbor2.loads(message)[0] == golden["version"]
     assert [found.station, found.counter, found.made_ms] == golden["head"]
     assert [_shown(reading) for reading in found.readings] == golden["readings"]
-    if golden["version"] == envelope.VERSION:
+    if golden["version"] == envelope.VERSION and not golden.get("earlier"):
         assert found.encode().hex() == golden["message"]
 
 

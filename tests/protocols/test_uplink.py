@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from protocols.observation import (
 from protocols.units import measures
 from protocols.uplink import batch, envelope, receipt, status, topics
 from protocols.uplink.batch import Batch
+from protocols.uplink.group import discriminator
 from protocols.uplink.receipt import Entry, Receipt, Result
 from protocols.uplink.status import Status
 from protocols.uplink.topics import Station
@@ -509,7 +511,9 @@ def test_a_key_made_by_the_column_is_the_readings_own(
     made = [
         part
         for group in found.groups
-        for part in zip(group.ordinals(), group.discriminators(), strict=True)
+        for part in zip(
+            group.ordinals(), starmap(discriminator, group.said()), strict=True
+        )
     ]
     keys = [key(reading) for reading in readings]
     assert made == [(one.ordinal, one.discriminator) for one in keys]

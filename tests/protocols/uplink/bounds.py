@@ -6,6 +6,7 @@ bits comes out as another. Here both fail.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Self, SupportsIndex, overload
 
 import numpy as np
@@ -13,21 +14,28 @@ import pytest
 from numpy.typing import NDArray
 
 from protocols.uplink import (
+    coding,
+    grids,
     heading,
     packing,
     profiles,
     rangecoder,
+    room,
     series,
     times,
     values,
 )
-from protocols.uplink.coding import Coding
 from tests.protocols.uplink.some_series import form
 
 SLOW_ROWS = 24
 """How many rows a series has at most where kernels are that slow."""
 
-_BITS = {np.dtype(np.int64): 63, np.dtype(np.int32): 31, np.dtype(np.uint8): 8}
+_BITS = {
+    np.dtype(np.int64): 63,
+    np.dtype(np.int32): 31,
+    np.dtype(np.int8): 7,
+    np.dtype(np.uint8): 8,
+}
 
 
 class Checked(int):
@@ -82,38 +90,66 @@ class Bounded(list[int]):
         super().__setitem__(at, int(number))
 
 
-class _Table(list[Bounded]):
-    def __init__(self, table: NDArray[np.int64]) -> None:
-        super().__init__(Bounded(row) for row in table.tolist())
-        self.shape = table.shape
+def _listed(arg: object) -> object:
+    """Return an array as a list that is looked at, or one of such lists."""
+    if not isinstance(arg, np.ndarray):
+        return Checked(arg) if isinstance(arg, int) else arg
+    if arg.ndim == 1:
+        return Bounded(arg.tolist(), _BITS[arg.dtype])
+    return _Rows(map(_listed, arg))
+
+
+class _Rows(list[object]):
+    """A list of lists that knows no index from its end."""
+
+    @overload
+    def __getitem__(self, at: SupportsIndex) -> object: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[object]: ...
+    def __getitem__(self, at: SupportsIndex | slice) -> object:
+        assert not isinstance(at, slice)
+        assert 0 <= at.__index__() < len(self), f"{at} is outside"
+        return super().__getitem__(at)
+
+
+class _Priors(_Rows):
+    """Models that are made lists of when they are asked for: there are many."""
+
+    def __init__(self, models: NDArray[np.int32]) -> None:
+        super().__init__(models)
+        self._lists: dict[int, object] = {}
+
+    def __getitem__(self, at: Any) -> Any:  # noqa: ANN401 - as above
+        model = super().__getitem__(at)
+        if int(at) not in self._lists:
+            self._lists[int(at)] = _listed(model)
+        return self._lists[int(at)]
+
+
+@cache
+def _priors(stamp: bytes) -> tuple[_Priors, _Priors]:
+    loaded = profiles._ROOM[stamp]
+    return _Priors(loaded.profiles), _Priors(loaded.clocks)
+
+
+def _viewed(models: profiles.Loaded) -> profiles.Loaded:
+    (stamp,) = (s for s, each in profiles._ROOM.items() if each is models)
+    return profiles.Loaded(
+        _listed(models.parameters),  # type: ignore[arg-type]
+        *_priors(stamp),  # type: ignore[arg-type]
+    )
 
 
 @contextmanager
 def checked() -> Iterator[None]:
     """Have every kernel of a series checked."""
-
-    def copied(_: object, numbers: NDArray[Any]) -> Bounded:
-        return Bounded(numbers.tolist(), _BITS[numbers.dtype])
-
-    def pack(table: NDArray[np.int64], code: NDArray[np.uint8]) -> int:
-        room = Bounded(code.tolist(), 8)
-        found = packing._pack.plain(_Table(table), room)  # type: ignore[arg-type]
-        code[:] = list(room)
-        return found
-
-    def unpack(code: NDArray[np.uint8], at: int, table: NDArray[np.int64]) -> int:
-        rows, given = _Table(table), Bounded(code.tolist(), 8)
-        found = packing._unpack.plain(given, Checked(at), rows)  # type: ignore[arg-type]
-        table[:] = rows
-        return found
-
     with form("plain"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Coding, "_copy", copied)
+        patch.setattr(room, "_listed", _listed)
+        patch.setattr(room, "_free", {True: [], False: []})
+        patch.setattr(profiles, "viewed", _viewed)
         patch.setattr(series, "MAX_ROWS", SLOW_ROWS)
         tables = Bounded(profiles.table_list())
         patch.setattr(profiles, "table_list", lambda: tables)
-        for module in (heading, packing, rangecoder, times, values):
+        for module in (coding, grids, heading, packing, rangecoder, times, values):
             patch.setattr(module, "int", Checked, raising=False)
-        packing._pack.use(pack)
-        packing._unpack.use(unpack)
         yield

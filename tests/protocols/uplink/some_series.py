@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from protocols import kernel
 from protocols.kernel import Kernel
-from protocols.uplink import packing
-from protocols.uplink.grids import ABSENT
+from protocols.uplink import packing, plain
+from protocols.uplink.coding import code_columns
+from protocols.uplink.grids import ABSENT, gridded
 from protocols.uplink.heading import heading
+from protocols.uplink.profiles import SETS
 from protocols.uplink.series import Column, Series, _check_of
-from protocols.uplink.times import times
-from protocols.uplink.values import values
 
 I8 = NDArray[np.int64]
 try:
@@ -26,11 +26,12 @@ except ImportError:  # no wheel for this machine
     numba = None
 
 KERNELS: tuple[Kernel[..., Any], ...] = (
+    plain.least,
+    gridded,
     heading,
-    times,
-    values,
-    packing._pack,
-    packing._unpack,
+    code_columns,
+    packing.pack,
+    packing.unpack,
 )
 _LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
 # The ends of every range that the forms of a message have, and those of int64.
@@ -78,7 +79,7 @@ def column(mantissas: ArrayLike, exponents: ArrayLike = 0) -> Column:
 
 def sealed(body: bytes) -> bytes:
     """Return a body with the check that a message of it has."""
-    return body + _check_of(body, short=len(body) < 12)
+    return body + _check_of(body, SETS[0], short=len(body) < 12)
 
 
 def same(one: Series, other: Series) -> bool:

@@ -6,8 +6,11 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from fastcrc import crc16
 
 from protocols.uplink import profiles, times, values
+from protocols.uplink.heading import PROFILES
+from protocols.uplink.profiles import SETS
 from protocols.uplink.rangecoder import CONTEXT, SLOTS
 
 _SCRIPT = Path(__file__).parents[3] / "scripts" / "train_priors.py"
@@ -23,9 +26,32 @@ def training() -> ModuleType:
     return module
 
 
-def test_the_stamp_is_that_of_the_models() -> None:
+@pytest.mark.parametrize("models", SETS)
+def test_the_stamp_is_that_of_the_models(models: profiles.Models) -> None:
     """Other models under the same stamp would read every message wrongly."""
-    assert profiles.stamp() == profiles.STAMP
+    assert profiles.stamp(models) == models.stamp
+
+
+def test_no_flipped_bit_makes_a_message_one_of_another_set() -> None:
+    """Stamps an odd number of bits apart would let a few such flips pass."""
+    for at, one in enumerate(SETS):
+        for other in SETS[:at]:
+            assert crc16.xmodem(one.stamp) != crc16.xmodem(other.stamp)
+            apart = int.from_bytes(one.stamp) ^ int.from_bytes(other.stamp)
+            assert apart.bit_count() % 2 == 0
+
+
+def test_a_set_changes_only_models_that_the_encoder_looks_for_there() -> None:
+    """It looks into no other set for a sensor, nor for a waveform in tenths."""
+    first, *others = SETS
+    for models in others:
+        assert models.clocks[:3] == first.clocks[:3]
+        assert len(models.clocks) == len(first.clocks)
+        assert [
+            PROFILES[at]
+            for at, name in enumerate(models.profiles)
+            if name != first.profiles[at]
+        ] == ["systolic", "diastolic", "mean-pressure", "pulse", "cuff"]
 
 
 def test_the_tables_are_their_formulas(training: ModuleType) -> None:
@@ -34,13 +60,15 @@ def test_the_tables_are_their_formulas(training: ModuleType) -> None:
     assert profiles.table_list() == profiles.tables().tolist()
 
 
-@pytest.mark.parametrize("name", profiles.CLOCKS[1:] + profiles.PROFILES)
+@pytest.mark.parametrize(
+    "name", sorted({name for each in SETS for name in each.clocks[1:] + each.profiles})
+)
 def test_a_model_is_of_the_size_and_range_that_kernels_take_for_granted(
     name: str,
 ) -> None:
     """They look at no index."""
     prior = profiles.prior(name)
-    clock = name in profiles.CLOCKS
+    clock = name.startswith("clock-")
     weights, size = (times if clock else values).WEIGHTS_SIZE, prior.model.size
     slots = prior.model[weights:]
 
@@ -63,8 +91,8 @@ def test_a_context_has_room_for_eight_guesses() -> None:
 
 def test_the_models_of_glucose_know_more_of_glucose_than_that_of_anything() -> None:
     """A file taken for another would pass all else."""
-    means = {n: profiles.prior(n).parameters[values.MEAN] for n in profiles.PROFILES}
+    means = {n: profiles.prior(n).parameters[values.MEAN] for n in PROFILES}
     assert (means["cgm"], means["cgm-mmol"], means["any"]) == (150, 83, 0)
-    assert np.unique(
-        [profiles.prior(n).model for n in profiles.PROFILES], axis=0
-    ).shape[0] == len(profiles.PROFILES)
+    assert np.unique([profiles.prior(n).model for n in PROFILES], axis=0).shape[
+        0
+    ] == len(PROFILES)

@@ -8,11 +8,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge_agent.bench.rivals.cbor import plain_size
+from protocols.errors import DecodeError
+from protocols.uplink.profiles import SETS
 from protocols.uplink.series import (
     MAX_COLUMNS,
     MAX_ROWS,
     Column,
     Series,
+    _check_of,
     decode,
     encode,
 )
@@ -125,6 +128,71 @@ def test_columns_without_a_profile_survive_too() -> None:
         given_ = made(1, 64, "jitter", ["walk", "walk", "tenths"])
         for measured in range(4):
             assert same(decode(encode(given_, measured=measured)), given_)
+
+
+@pytest.mark.parametrize("late", [0, 120])
+def test_pressures_of_a_worn_cuff_are_coded_as_pressures(late: int) -> None:
+    """Its half hours once made it a glucose sensor, at 41 bits a reading."""
+    rng = np.random.default_rng(1)
+    times = 1_700_000_040 + 1800 * np.arange(64)
+    times += 60 * (rng.integers(-late, late + 1, 64) // 60)
+    systolic = rng.normal(130, 11, 64).astype(int)
+    diastolic = 10 + systolic // 2 + rng.normal(0, 5, 64).astype(int)
+    mean = (systolic + 2 * diastolic) // 3
+    pulse = rng.normal(70, 7, 64).astype(int)
+    given_ = Series(
+        column(times), tuple(map(column, (systolic, diastolic, mean, pulse)))
+    )
+    with form("compiled"):
+        message = encode(given_)
+        assert same(decode(message), given_)
+    assert len(message) * 8 / 64 < (23 if late else 19)
+
+
+def test_a_short_message_is_always_of_the_first_set() -> None:
+    """Its check of eight bits would else pass twice as much damage."""
+    few = [[122, 124, 123, 123, 124], [117, 114, 118, 114], [70] * 8]
+    with form("compiled"):
+        for systolic in few:
+            times = column(1_700_000_000 + 1800 * np.arange(len(systolic)))
+            given_ = Series(times, (column(systolic),))
+            message = encode(given_)
+            assert same(decode(message), given_)
+        body = message[:-1]
+        assert message == body + _check_of(body, SETS[0], short=True)
+        with pytest.raises(DecodeError, match="not that of these bytes"):
+            decode(body + _check_of(body, SETS[1], short=True))
+
+
+def _deflation(power: int) -> Series:
+    """Return 2 s of a cuff: it loses air, an artery beats, a sensor hums.
+
+    Args:
+        power: That of ten which a number counts; -2 where it is to be a cuff's.
+    """
+    at = np.arange(400) / 200
+    hum = np.random.default_rng(1).normal(0, 0.04, 400)
+    pressure = 120 - 4 * at + 1.2 * np.maximum(np.sin(7 * at), 0) ** 3 + hum
+    hundredths = column(np.round(pressure * 100), power)
+    return Series(column(5 * np.arange(400), -3), (hundredths,))
+
+
+def test_a_cuff_in_hundredths_is_coded_as_a_cuff() -> None:
+    """All above 35 mmHg once was too high for a cuff, and not predicted."""
+    given_ = _deflation(-2)
+    with form("compiled"):
+        message = encode(given_)
+        assert same(decode(message), given_)
+    assert message[-2:] == _check_of(message[:-2], SETS[1], short=False)
+    assert len(message) * 8 / 400 < 5
+
+
+@pytest.mark.parametrize("power", [-1, -3])
+def test_no_other_waveform_is_coded_as_a_cuff_in_hundredths(power: int) -> None:
+    """Messages would change, and encoding take twice as long, for what is no cuff."""
+    with form("compiled"):
+        message = encode(_deflation(power))
+    assert message[-2:] == _check_of(message[:-2], SETS[0], short=False)
 
 
 _ONE = column([1])

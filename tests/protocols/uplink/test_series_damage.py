@@ -4,11 +4,13 @@ Compiled kernels look at no index, so a body that leads one outside its array wo
 read, or write, the memory beside.
 """
 
+import json
 import random
 import time
 import tracemalloc
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import cbor2
 import numpy as np
@@ -19,9 +21,9 @@ from hypothesis import strategies as st
 from protocols.errors import DecodeError
 from protocols.uplink import plain
 from protocols.uplink import series as series_module
-from protocols.uplink.coding import Coding
-from protocols.uplink.heading import COLUMNS, PERIOD, ROWS, SCALES, START
+from protocols.uplink.heading import COLUMNS, PERIOD, ROWS, SCALES, START, heading
 from protocols.uplink.rangecoder import WRITE
+from protocols.uplink.room import room
 from protocols.uplink.series import MAX_COLUMNS, MAX_ROWS, Series, decode, encode
 from tests.protocols.uplink.bounds import SLOW_ROWS, Bounded, Checked, checked
 from tests.protocols.uplink.some_series import (
@@ -34,6 +36,15 @@ from tests.protocols.uplink.some_series import (
     sealed,
     series,
 )
+
+_PRESSURES = next(
+    bytes.fromhex(each["hex"])
+    for each in json.loads(
+        (Path(__file__).parents[2] / "golden" / "series.json").read_text()
+    )
+    if each["name"] == "pressures of a worn cuff"
+)
+"""A message of the second set of models."""
 
 
 @cache
@@ -107,7 +118,7 @@ def test_every_damage_to_a_message_is_noticed(change: str) -> None:
     """A reading of damaged bytes would be somebody's wrong reading."""
     rng, count, passed = random.Random(1), 0, 0
     with form("compiled"):
-        for message in _messages()[::3]:
+        for message in [*_messages()[::3], _PRESSURES]:
             if change == "flipped":
                 number = int.from_bytes(message, "big")
                 wrong = [
@@ -199,14 +210,14 @@ def test_a_patch_far_beyond_the_rows_is_refused(row: int) -> None:
 @pytest.mark.parametrize("start", [-(1 << 47), 1 << 47, (1 << 63) - 1])
 def test_a_time_that_no_encoder_writes_is_refused(start: int) -> None:
     """Those after it would come out below 0 in 64 bits."""
-    fields, numbers = [0] * (SCALES + 8), np.zeros(2, np.int64)
-    fields[ROWS], fields[COLUMNS], fields[PERIOD], fields[START] = 2, 1, 300, start
     with form("compiled"):
-        coding = Coding(WRITE, 99)
-        coding.heading(fields)
-        coding.values(numbers, numbers, [], 0)
-        body = coding.finished()
-        assert body is not None
+        place = room(heading)
+        code = np.zeros(99, np.uint8)
+        place.fields[: SCALES + 8] = [0] * (SCALES + 8)
+        place.fields[ROWS], place.fields[COLUMNS] = 2, 1
+        place.fields[PERIOD], place.fields[START] = 300, start
+        place.run(heading, WRITE, 99, place.fields, place.coder, code, place.tables)
+        body = bytes(code).rstrip(b"\0") + b"\x80"
         with pytest.raises(DecodeError, match="a time is out of range"):
             decode(sealed(body))
 
@@ -299,7 +310,8 @@ def test_what_cbor_needs_at_least_is_never_more_than_it_takes() -> None:
     for kind in VALUES:
         given_ = made(1, 30, "jitter", [kind])
         decimals = [given_.time, *given_.values]
-        assert plain.least(decimals) < len(plain.encode(decimals))
+        mantissas = np.array([mantissa for mantissa, _ in decimals])
+        assert plain.least(mantissas) < len(plain.encode(decimals))
 
 
 def test_a_message_of_a_later_version_is_refused() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from protocols.uplink.grids import ABSENT
-from protocols.uplink.series import Column, Series, decode, encode
+from protocols.uplink.profiles import SETS
+from protocols.uplink.series import Column, Series, _check_of, decode, encode
 from tests.protocols.uplink.some_series import column, form, same
 
 _GOLDEN: list[dict[str, Any]] = json.loads(
@@ -40,10 +41,25 @@ def test_a_series_is_the_bytes_that_it_ever_was(
 
     with form(kernels):
         assert same(decode(message), given)
-        assert encode(given, fast=golden["fast"]) == message
+        if not golden.get("earlier"):
+            assert encode(given, fast=golden["fast"]) == message
 
 
 def test_they_have_every_form_of_a_message() -> None:
     firsts = {bytes.fromhex(each["hex"])[0] for each in _GOLDEN}
     assert {0xFE, 0xFF} < firsts
     assert min(firsts) < 0xF8
+
+
+def test_they_have_every_set_of_models() -> None:
+    """A set that no message here was written with might change unseen."""
+    messages = [bytes.fromhex(each["hex"]) for each in _GOLDEN]
+    long = [message for message in messages if len(message) > 12]
+
+    counts = [
+        sum(each[-2:] == _check_of(each[:-2], models, short=False) for each in long)
+        for models in SETS
+    ]
+
+    assert min(counts) >= 2
+    assert sum(counts) == len(long)

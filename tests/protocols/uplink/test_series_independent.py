@@ -5,6 +5,7 @@ from pathlib import Path
 
 from protocols.errors import DecodeError
 from protocols.uplink import series
+from protocols.uplink.grids import ABSENT
 
 _MESSAGES = Path(__file__).parents[2] / "golden" / "independent.txt"
 
@@ -17,7 +18,7 @@ def _rows(message: bytes) -> str:
         return "refused"
     columns = [
         [
-            "absent" if power == series.ABSENT else f"{mantissa},{power}"
+            "absent" if power == ABSENT else f"{mantissa},{power}"
             for mantissa, power in zip(
                 column.mantissa.tolist(), column.exponent.tolist(), strict=True
             )
