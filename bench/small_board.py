@@ -40,6 +40,9 @@ port = {port}
 {devices}
 """
 
+# What numba imports where it finds it, and no station has: it comes with extras.
+_EXTRAS = "scipy", "coverage", "yaml"
+
 # As an installed package: with its bytecode, and no other settings.
 _CLEAN = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
 
@@ -193,6 +196,7 @@ class Board:
 
     def __init__(self, folder: Path, held: ExitStack) -> None:
         self._folder = folder
+        self._station = hiding(folder / "station", *_EXTRAS)
         self._group = cgroup()
         _CLEAN["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
         tool = [sys.executable, "-m", "edge_agent"]
@@ -207,7 +211,7 @@ class Board:
         """Compile all kernels under the limit; return where, and in how many s."""
         cache = self._folder / name
         command = [sys.executable, "-m", "edge_agent", "agent", "warm", "--json"]
-        env = {"XDG_CACHE_HOME": str(cache), **env}
+        env = {"XDG_CACHE_HOME": str(cache), **self._station, **env}
         began_s = monotonic()
         with limited(self._group) as group, running(command, group, **env) as part:
             ready(part)
@@ -231,7 +235,7 @@ class Board:
         data.mkdir(parents=True)
         if cache is not None:
             shutil.copytree(cache, own)
-        env = {"XDG_CACHE_HOME": str(own), **env}
+        env = {"XDG_CACHE_HOME": str(own), **self._station, **env}
         env["DBUS_SYSTEM_BUS_ADDRESS"] = self._sim["bus"]
         config = folder / "agent.toml"
         config.write_text(self._config())
@@ -308,6 +312,14 @@ def peak(group: Path | None) -> float | None:
     return None
 
 
+def hiding(folder: Path, *modules: str) -> dict[str, str]:
+    """Return the setting with which Python does not find these modules."""
+    folder.mkdir()
+    for name in modules:
+        (folder / f"{name}.py").write_text("raise ImportError('none here')")
+    return {"PYTHONPATH": str(folder)}
+
+
 def damaged(cache: Path, copy: Path) -> Path:
     """Return a copy of a cache whose largest file ends in the middle."""
     shutil.copytree(cache, copy)
@@ -321,9 +333,7 @@ def run(runs: int, *, as_json: bool) -> None:
     shown: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name, ExitStack() as held:
         folder = Path(name)
-        (folder / "none").mkdir()
-        (folder / "none" / "numba.py").write_text("raise ImportError('none here')")
-        no_numba = {"PYTHONPATH": str(folder / "none")}
+        no_numba = hiding(folder / "none", "numba", *_EXTRAS)
         (folder / "file").touch()
         nowhere = {"XDG_CACHE_HOME": str(folder / "file")}
         board = Board(folder, held)

@@ -1,5 +1,6 @@
 """Drivers by entry point, loaded when asked for."""
 
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from drivers.sdk import GattDriver, SerialDriver
@@ -33,5 +34,6 @@ def load(name: str) -> GattDriver | SerialDriver:
     return driver
 
 
+@cache  # it looks into all that is installed
 def _found() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=_GROUP)}

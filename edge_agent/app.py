@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import os
 import signal
-from contextlib import AsyncExitStack
+from contextlib import closing
 from pathlib import Path
 
 from drivers import registry
@@ -11,7 +12,8 @@ from drivers.sdk import GattDriver, SerialDriver
 from edge_agent.capture import Station
 from edge_agent.config import Config, Device
 from edge_agent.health import Health
-from edge_agent.links.ble import open_radio
+from edge_agent.links.ble import Radio
+from edge_agent.memory import share_heap
 from edge_agent.outbox import Outbox
 from edge_agent.uplink import Uplink
 from edge_agent.visits import attend
@@ -31,21 +33,19 @@ async def run(config: Config, folder: Path) -> None:
         ConfigError: A device's driver does not fit the way it is connected.
         UnknownDriver: A device's driver is not installed.
         OutboxError: The outbox can't be used.
-        NoRadio: A device needs Bluetooth, and there is none.
     """
+    share_heap()
     drivers = [(device, registry.load(device.driver)) for device in config.device]
     for device, driver in drivers:
         if isinstance(driver, GattDriver) is (device.address is None):
             way = "an address" if isinstance(driver, GattDriver) else "a port"
             raise ConfigError(f"{device.peer}: the driver {driver.id} needs {way}")
-    async with AsyncExitStack() as held:
-        outbox = Outbox(folder / "outbox.db")
-        held.callback(outbox.close)
+    with closing(Outbox(folder / "outbox.db")) as outbox:
         outbox.serve(config.tenant, config.station)
         station = Station(config, outbox, Health(folder))
         if any(isinstance(driver, GattDriver) for _, driver in drivers):
-            station.radio = await held.enter_async_context(open_radio())
-            await station.radio.hang_up([d.peer.upper() for d in config.device])
+            station.radio = Radio(station.health.tell_bluetooth)
+            station.health.bluetooth = "starting"
         station.health.save()
         uplink = Uplink(config, outbox, station.health, station.captured)
         main = asyncio.ensure_future(_tasks(station, uplink, drivers))
@@ -67,13 +67,16 @@ async def _tasks(
         group.create_task(uplink.run())
         group.create_task(_warm(station.health))
         if station.radio is not None:
-            group.create_task(station.radio.scan())
+            peers = [device.peer.upper() for device, _ in drivers]
+            group.create_task(station.radio.run(peers))
         for device, driver in drivers:
             group.create_task(attend(station, device, driver))
 
 
 def bring_kernels() -> None:
     """Import all kernels of the agent; with numpy, for which no start waits."""
+    # No kernel multiplies matrices; threads for it would only wait, and busily so.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from edge_agent import quality  # noqa: F401, PLC0415
     from protocols import compiled  # noqa: F401, PLC0415
     from protocols.uplink import batch  # noqa: F401, PLC0415

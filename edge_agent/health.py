@@ -46,6 +46,8 @@ class Health:
         pid: The agent's process.
         started_at: s since 1970 UTC.
         broker: ``connected``, or why not.
+        bluetooth: ``ready``, ``starting``, or why there is none; ``unused`` where no
+            device needs it.
         kernels: ``compiled``, ``warming``, or why the plain forms serve.
         receipts: Batches that the gateway has stored.
         devices: By address or port.
@@ -55,9 +57,19 @@ class Health:
     pid: int = field(default_factory=os.getpid)
     started_at: float = field(default_factory=time)
     broker: str = "connecting"
+    bluetooth: str = "unused"
     kernels: str = "warming"
     receipts: int = 0
     devices: dict[str, DeviceHealth] = field(default_factory=dict)
+
+    def tell_bluetooth(self, state: str) -> None:
+        """Note down what Bluetooth does; log it where that is new."""
+        if state == self.bluetooth:
+            return
+        self.bluetooth = state
+        self.save()
+        level = logging.INFO if state == "ready" else logging.WARNING
+        _log.log(level, "bluetooth: %s", state)
 
     def save(self) -> None:
         """Write the file, whole or not at all; it is no reason to stop."""

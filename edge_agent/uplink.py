@@ -21,7 +21,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge_agent.batching import Make, UnderWay, Wait, Waiting, decide
 from edge_agent.config import Broker, Config
 from edge_agent.health import Health
-from edge_agent.outbox import Message, Outbox, OutboxError
+from edge_agent.outbox import Outbox, OutboxError
+from edge_agent.outbox_batches import Message
 from protocols.config import ConfigError
 from protocols.errors import DecodeError
 from protocols.uplink import receipt
@@ -115,7 +116,7 @@ class Uplink:
         if not self._greeted:
             await self._greet()
         urgent, others = await asyncio.to_thread(
-            self._outbox.batches, self._policy.window
+            self._outbox.batches.waiting, self._policy.window
         )
         made = [*urgent, *others]
         known = {*made, *self._held.values()}
@@ -129,7 +130,7 @@ class Uplink:
                     return min([_IDLE_S, *waits_s, *([seconds] if seconds else [])])
                 case Make(readings):
                     new = await asyncio.to_thread(
-                        self._outbox.make_batch,
+                        self._outbox.batches.make,
                         self._topics.station,
                         _now_ms(),
                         readings,
@@ -164,7 +165,7 @@ class Uplink:
             self._told_at[counter] = now
             self._hang_up()
             return _IDLE_S
-        message = await asyncio.to_thread(self._outbox.message, counter)
+        message = await asyncio.to_thread(self._outbox.batches.message, counter)
         if message is not None:
             self._publish(message)
         return _IDLE_S
@@ -177,7 +178,7 @@ class Uplink:
     async def _waiting(self) -> Waiting:
         """Return what waits for a batch; its age also where the clock goes back."""
         found = await asyncio.to_thread(
-            self._outbox.unbatched, self._policy.batch_readings
+            self._outbox.batches.unbatched, self._policy.batch_readings
         )
         now = self._loop.time()
         if found.oldest != self._oldest[0]:
@@ -191,7 +192,7 @@ class Uplink:
         payloads = [*self._receipts]
         entries = [entry for payload in payloads for entry in self._entries(payload)]
         if entries:
-            settled = await asyncio.to_thread(self._outbox.forget, entries)
+            settled = await asyncio.to_thread(self._outbox.batches.forget, entries)
             self._health.receipts += len(settled)
             self._health.save()
         del self._receipts[: len(payloads)]

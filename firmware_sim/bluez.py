@@ -36,7 +36,15 @@ from firmware_sim.bluez_device import (
     seen_in,
 )
 from firmware_sim.bluez_gatt import FALSE, TRUE, error
-from firmware_sim.bus import NOTHING, Answer, Call, Objects, Properties, private_bus
+from firmware_sim.bus import (
+    NOTHING,
+    Answer,
+    Bus,
+    Call,
+    Objects,
+    Properties,
+    private_bus,
+)
 
 _ADAPTER1 = "org.bluez.Adapter1"
 _HANG_UP_S = 2.0
@@ -79,8 +87,7 @@ async def bluez(bus_address: str, air: Air) -> AsyncIterator[None]:
     log = logging.getLogger("bumble")
     if log.level == logging.NOTSET:  # it warns of what is ordinary here
         log.setLevel(logging.ERROR)
-    bus = MessageBus(bus_address=bus_address)
-    await bus.connect()
+    bus = await Bus(bus_address=bus_address).connect()
     adapter = _Adapter(bus, air)
     try:
         await adapter.start()

@@ -77,6 +77,9 @@ class Central:
                     )
             finally:
                 self._controller.pending_le_connection = None
+                # A link may be made as it is given up. bumble, 0.0.236 at least, fails
+                # where it is told of one then, and the device is held for ever.
+                self.device.connect_own_address_type = hci.OwnAddressType.PUBLIC
 
 
 class Device:
@@ -136,6 +139,7 @@ class Device:
         """Drop the link, or the attempt at one."""
         if self._attempt is not None:
             self._attempt.cancel()
+            await asyncio.wait({self._attempt})  # it may connect until it has ended
         if self._attributes.connection is not None:
             try:
                 await linked(self._attributes.connection.disconnect())

@@ -8,11 +8,12 @@ simulator and cannot tell.
 import asyncio
 import re
 import shutil
+import socket
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from dbus_fast import DBusError, Message, MessageFlag, MessageType, Variant
 from dbus_fast.aio import MessageBus
@@ -25,6 +26,7 @@ NOTHING: Answer = ("", [])
 
 _PROPERTIES = "org.freedesktop.DBus.Properties"
 _MANAGER = "org.freedesktop.DBus.ObjectManager"
+_PEER = "org.freedesktop.DBus.Peer"
 _LONGEST_SOCKET_PATH = 107  # sun_path, without the zero behind it
 _CONFIG = """\
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -101,6 +103,35 @@ def _configure(folder: Path, short: Path) -> tuple[Path, Path]:
     config = folder / "bus.conf"
     config.write_text(_CONFIG.format(socket=socket))
     return config, socket
+
+
+class Bus(MessageBus):
+    """A connection to a bus whose daemon may be slower than we are.
+
+    dbus-fast, 5.2 at least, takes a socket that is full for a connection that is
+    lost: ``write_callback`` ends the bus on any error of ``send``, EAGAIN included,
+    and every later message of the service is an error.
+    """
+
+    async def connect(self) -> Self:
+        """Connect as dbus-fast does; from then on wait where the socket is full."""
+        await super().connect()
+        # Its own names, for it has no other way in; a test fails where they change.
+        self._writer.sock = _PatientSocket(self._sock)  # type: ignore[union-attr,arg-type]
+        return self
+
+
+class _PatientSocket:
+    """A socket that is full has taken nothing; dbus-fast waits to send the rest."""
+
+    def __init__(self, socket: socket.socket) -> None:
+        self._socket = socket
+
+    def send(self, data: memoryview) -> int:
+        try:
+            return self._socket.send(data)
+        except BlockingIOError:
+            return 0
 
 
 class Objects:
@@ -180,7 +211,8 @@ class Objects:
         self._bus.send(Message.new_signal(path, interface, member, signature, body))
 
     def _on_message(self, message: Message) -> bool:
-        if message.message_type is not MessageType.METHOD_CALL:
+        is_call = message.message_type is MessageType.METHOD_CALL
+        if not is_call or message.interface == _PEER:  # dbus-fast answers for itself
             return False
         task = asyncio.create_task(self._answer(message))
         self._running.add(task)

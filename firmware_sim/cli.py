@@ -20,7 +20,7 @@ from protocols.config import ConfigError
 _SCENARIO = click.argument(
     "path",
     metavar="[SCENARIO]",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     default=scenario.DEMO,
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -291,7 +291,7 @@ def load(path: Path = DEMO) -> list[Simulated]:
             that the device can hold, or two devices share what must be their own.
     """
     packaged = SCENARIOS / f"{path}.toml"
-    if not path.exists() and packaged.is_file():
+    if not path.is_file() and packaged.is_file():
         path = packaged
     try:
         scenario = read_config(path.read_text("utf-8"), Scenario, str(path))

@@ -84,6 +84,11 @@ class SimClock:
         self.now += by
 
 
+def stopped_clock() -> datetime:
+    """Tell the time of a device to which nobody gave a clock: it stands still."""
+    return datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a device's clock has no zone
+
+
 Bench: TypeAlias = GattBench | SerialBench
 
 

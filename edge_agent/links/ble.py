@@ -3,12 +3,16 @@
 One scanner, and one connection being set up, at a time: BlueZ answers a second
 one with ``InProgress``. Pairing is asked for on connecting, for the first read
 of an encrypted value would start it too, and may hang.
+
+bleak waits for BlueZ without an end. What is asked of a device is given up here after
+a while. A discovery is not: it would begin when BlueZ answers at last, and BlueZ would
+refuse any other of ours. That it does not answer is said, and it is waited for.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Container
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from uuid import UUID
 
@@ -18,8 +22,9 @@ from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
 from bleak.exc import BleakDBusError, BleakError, BleakGATTProtocolError
 from dbus_fast import DBusError
+from dbus_fast.errors import DBusFastError
 
-from edge_agent.links.pairing import PairingAgent, pairing_agent
+from edge_agent.links.pairing import BlueZ, PairingAgent, registered
 from protocols.link import LinkLost, Packet, Refused
 from protocols.observation import LinkSecurity
 
@@ -28,10 +33,16 @@ _log = logging.getLogger(__name__)
 _SCAN_SLICE_S = 5.0
 _SLICES_PER_HANG_UP = 6  # a connection that an agent left may be made after it died
 _CONNECT_S = 30.0
+_CHECK_S = 30.0
+_LATE_S = 10.0  # beyond what BlueZ itself grants
+_GATT_S = 40.0  # Core 5.4, 3.F.3.3.3: a device has 30 s for its answer
 _STOP_S = 2.0
 _NOT_PERMITTED = "org.bluez.Error.NotPermitted"
 _INSUFFICIENT_AUTHENTICATION = 0x05
 _NO_RADIO = "no Bluetooth ({}); is bluetoothd running? see 'systemctl status bluetooth'"
+_NO_BUS = "the system bus hung up"
+_NO_ANSWER = "Bluetooth does not answer; try 'sudo systemctl restart bluetooth'"
+_FAULTS = BleakError, DBusFastError, EOFError, OSError
 
 
 Journal = Callable[[list[Packet]], Awaitable[None]]
@@ -115,17 +126,14 @@ class BleLink:
 
 @asynccontextmanager
 async def open_radio() -> AsyncIterator["Radio"]:
-    """Provide the station's radio, with our pairing agent registered.
-
-    Raises:
-        NoRadio: There is no Bluetooth.
-    """
-    async with AsyncExitStack() as held:
-        try:
-            agent = await held.enter_async_context(pairing_agent())
-        except (OSError, DBusError) as error:
-            raise NoRadio(_NO_RADIO.format(error)) from error
-        yield Radio(agent)
+    """Provide the station's radio, and let it run for as long as it is held."""
+    radio = Radio()
+    running = asyncio.ensure_future(radio.run())
+    try:
+        yield radio
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
 
 
 async def advertisers(seconds: float) -> list[tuple[BLEDevice, AdvertisementData]]:
@@ -135,17 +143,23 @@ async def advertisers(seconds: float) -> list[tuple[BLEDevice, AdvertisementData
         NoRadio: There is no Bluetooth.
     """
     try:
-        found = await BleakScanner.discover(seconds, return_adv=True)
-    except (BleakError, DBusError, OSError) as error:
-        raise NoRadio(_NO_RADIO.format(error)) from error
+        async with asyncio.timeout(seconds + _LATE_S):
+            found = await BleakScanner.discover(seconds, return_adv=True)
+    except TimeoutError as error:
+        raise NoRadio(_NO_ANSWER) from error
+    except _FAULTS as error:
+        raise NoRadio(_NO_RADIO.format(str(error) or _NO_BUS)) from error
     return list(found.values())
 
 
 @asynccontextmanager
 async def _errors(uuid: UUID) -> AsyncIterator[None]:
-    """Turn bleak's errors into those that a driver knows."""
+    """Turn bleak's errors, and its silence, into those that a driver knows."""
     try:
-        yield
+        async with asyncio.timeout(_GATT_S):
+            yield
+    except TimeoutError as error:
+        raise LinkLost(_NO_ANSWER) from error
     except BleakGATTProtocolError as error:
         raise Refused(uuid, error.code) from error
     except BleakDBusError as error:
@@ -158,49 +172,57 @@ async def _errors(uuid: UUID) -> AsyncIterator[None]:
 
 async def _finish(pump: "asyncio.Future[None]") -> None:
     """Let a pump hand out what came; not for ever, if the agent is to stop."""
-    task = asyncio.current_task()
-    stopping = task is not None and task.cancelling() > 0
     try:
-        async with asyncio.timeout(_STOP_S if stopping else None):
+        async with asyncio.timeout(_STOP_S if _is_stopping() else None):
             await pump
     except TimeoutError:
         _log.error("journal.lost: packets of a device could not be written down")
 
 
+def _is_stopping() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 class Radio:
     """The station's one Bluetooth radio, shared by the tasks of its devices."""
 
-    def __init__(self, agent: PairingAgent) -> None:
-        self._agent = agent
+    def __init__(self, tell: Callable[[str], None] = lambda _: None) -> None:
+        """Prepare to run.
+
+        Args:
+            tell: Called with ``ready``, or with why there is no Bluetooth.
+        """
+        self._tell_others = tell
+        self._problem = ""
+        self._failed = asyncio.Event()
+        self._agent = PairingAgent()
         self._busy = asyncio.Lock()
         self._awaited: dict[str, asyncio.Future[BLEDevice]] = {}
         self._authenticated: set[str] = set()  # since the agent started
         self._wanted = asyncio.Event()
+        self._links: set[asyncio.Queue[Packet | None]] = set()
+        self._bluez = ""
 
-    async def hang_up(self, addresses: Container[str]) -> None:
-        """Drop the links that BlueZ keeps of an agent that was killed.
+    async def run(self, left: Container[str] = ()) -> None:
+        """Look for the devices that are awaited, for ever, whatever BlueZ does.
 
-        A device that is connected does not advertise, so it would never be seen.
+        Args:
+            left: Addresses to which an agent that was killed may have left links.
+                A device that is connected does not advertise.
         """
-        try:
-            async with asyncio.timeout(_SCAN_SLICE_S):
-                await self._agent.hang_up(addresses)
-        except (DBusError, EOFError, OSError, TimeoutError) as error:
-            _log.warning("radio.hang_up failed: %s", error)
-
-    async def scan(self) -> None:
-        """Look for the devices that are awaited, for ever."""
-        for slices in count(1):
-            if not self._awaited:
-                self._wanted.clear()
-                await self._wanted.wait()
-            if slices % _SLICES_PER_HANG_UP == 0:
-                await self.hang_up(self._awaited)
+        while True:
             try:
-                await self._scan_slice()
-            except (BleakError, DBusError, OSError) as error:
-                _log.warning("radio.scan failed: %s", error)
-                await asyncio.sleep(_SCAN_SLICE_S)
+                async with registered(self._agent) as bluez:
+                    self._meet(bluez)
+                    await _hang_up(bluez, left)
+                    left = ()
+                    await self._scan(bluez)
+            except TimeoutError:
+                self._tell(_NO_ANSWER)
+            except _FAULTS as error:
+                self._tell(_NO_RADIO.format(str(error) or _NO_BUS))
+            await asyncio.sleep(_SCAN_SLICE_S)
 
     async def seen(self, address: str) -> BLEDevice:
         """Return the device at ``address`` as soon as it advertises."""
@@ -218,18 +240,26 @@ class Radio:
 
         Raises:
             LinkLost: It did not advertise within ``seconds``.
+            NoRadio: There is no Bluetooth.
         """
-        scanning = asyncio.ensure_future(self.scan())
+        seen = asyncio.ensure_future(self.seen(address))
+        failed = asyncio.ensure_future(self._failed.wait())
+        both = {seen, failed}
         try:
-            async with asyncio.timeout(seconds):
-                return await self.seen(address)
-        except TimeoutError:
+            await asyncio.wait(
+                both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            if seen.done():
+                return seen.result()
+            if failed.done():
+                raise NoRadio(self._problem)
             raise LinkLost(
                 f"{address} did not advertise in {seconds:g} s; is it awake?"
-            ) from None
+            )
         finally:
-            scanning.cancel()
-            await asyncio.wait({scanning})
+            for one in both:
+                one.cancel()
+            await asyncio.wait(both)
 
     @asynccontextmanager
     async def connect(
@@ -263,14 +293,18 @@ class Radio:
         address = device.address.upper()
         async with self._busy:
             self._agent.expect(address, passkey)
+            limit = asyncio.timeout(_CONNECT_S + _LATE_S)
             try:
-                await client.connect()
+                async with limit:
+                    await client.connect()
             except TimeoutError as error:
+                if limit.expired():
+                    raise LinkLost(_NO_ANSWER) from error
                 raise LinkLost(
                     f"no connection in {_CONNECT_S:g} s; if the device lost its bond, "
                     f"forget it here too: bluetoothctl remove {address}"
                 ) from error
-            except (BleakError, DBusError, EOFError, OSError) as error:
+            except _FAULTS as error:
                 hint = " (wrong passkey?)" if passkey else ""
                 raise LinkLost(f"can't connect: {error}{hint}") from error
             finally:
@@ -284,13 +318,38 @@ class Radio:
             security = LinkSecurity.NONE
         link = BleLink(client, coming, security, journal, note)
         pump = asyncio.ensure_future(link.pump())
+        self._links.add(coming)
         try:
             yield link
         finally:
-            with suppress(BleakError, DBusError, EOFError, OSError):
-                await client.disconnect()
+            self._links.discard(coming)
+            with suppress(*_FAULTS):
+                async with asyncio.timeout(_LATE_S):
+                    await client.disconnect()
             coming.put_nowait(None)
             await _finish(pump)
+
+    def _meet(self, bluez: BlueZ) -> None:
+        """End the links of a BlueZ before this one: nothing comes of them any more."""
+        if bluez.name != self._bluez:
+            self._bluez = bluez.name
+            for coming in self._links:
+                coming.put_nowait(None)
+
+    async def _scan(self, bluez: BlueZ) -> None:
+        for slices in count(1):
+            await bluez.check()
+            if not self._awaited:
+                self._tell("")
+                self._wanted.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_CHECK_S):
+                        await self._wanted.wait()
+                continue
+            if slices % _SLICES_PER_HANG_UP == 0:
+                await _hang_up(bluez, self._awaited)
+            async with self._busy:
+                await self._scan_slice()
 
     async def _scan_slice(self) -> None:
         found = asyncio.Event()
@@ -301,7 +360,39 @@ class Radio:
                 awaited.set_result(device)
                 found.set()
 
-        async with self._busy, BleakScanner(look):
+        scanner = BleakScanner(look)
+        await self._answered(scanner.start())
+        self._tell("")
+        try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SCAN_SLICE_S):
                     await found.wait()
+        finally:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_S if _is_stopping() else None):
+                    await self._answered(scanner.stop())
+
+    async def _answered(self, asked: Awaitable[None]) -> None:
+        """Wait for BlueZ, however long it takes; say so where that is long."""
+        loop = asyncio.get_running_loop()
+        late = loop.call_later(_LATE_S, self._tell, _NO_ANSWER)
+        try:
+            await asked
+        finally:
+            late.cancel()
+
+    def _tell(self, problem: str) -> None:
+        self._problem = problem
+        if problem:
+            self._failed.set()
+        else:
+            self._failed.clear()
+        self._tell_others(problem or "ready")
+
+
+async def _hang_up(bluez: BlueZ, addresses: Container[str]) -> None:
+    """Drop the links that BlueZ keeps of a visit that was cut short."""
+    try:
+        await bluez.hang_up(addresses)
+    except DBusError as error:
+        _log.warning("radio.hang_up failed: %s", error)

@@ -4,18 +4,22 @@ bleak brings none, and without one BlueZ refuses every pairing. Ours answers for
 the devices that this station is told to read, while it visits them, and for no
 other; a passkey comes from the configuration.
 
+Every wait here has an end, for bluetoothd, or the bus itself, may stop answering.
+
 Source: BlueZ, org.bluez.Agent1 and org.bluez.AgentManager1.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Container, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
 
 from dbus_fast import BusType, DBusError, Message, MessageType
 from dbus_fast.aio import MessageBus
 from dbus_fast.annotations import DBusObjectPath, DBusStr, DBusUInt32
 from dbus_fast.service import ServiceInterface, dbus_method
 
+_BLUEZ = "org.bluez"
+_ANSWER_S = 10.0  # all that is asked here is answered within 2 s
 _PATH = "/org/vitalwire/agent"
 _REJECTED = "org.bluez.Error.Rejected"
 
@@ -27,9 +31,8 @@ class PairingAgent(ServiceInterface):
         asked: Addresses that asked for their passkey since they are expected.
     """
 
-    def __init__(self, bus: MessageBus) -> None:
+    def __init__(self) -> None:
         super().__init__("org.bluez.Agent1")
-        self._bus = bus
         self._expected: dict[str, str | None] = {}
         self.asked: set[str] = set()
 
@@ -41,20 +44,6 @@ class PairingAgent(ServiceInterface):
     def refuse(self, address: str) -> None:
         """Let the device at ``address`` pair no more."""
         self._expected.pop(address.upper(), None)
-
-    async def hang_up(self, addresses: Container[str]) -> None:
-        """Drop the links that BlueZ still holds to devices at ``addresses``.
-
-        Raises:
-            DBusError: BlueZ does not answer.
-        """
-        reply = await _ask(
-            self._bus, "/", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects"
-        )
-        for path, interfaces in reply[0].items():
-            device = interfaces.get("org.bluez.Device1", {})
-            if device and device["Connected"].value and _address(path) in addresses:
-                await _ask(self._bus, path, "org.bluez.Device1", "Disconnect")
 
     @dbus_method("RequestPasskey")
     def _request_passkey(self, device: DBusObjectPath) -> DBusUInt32:
@@ -98,23 +87,67 @@ class PairingAgent(ServiceInterface):
             raise DBusError(_REJECTED, f"{address} must pair by its passkey")
 
 
+class BlueZ:
+    """The bluetoothd that has registered our agent.
+
+    Attributes:
+        name: Its connection's on the bus: another for each that is started.
+    """
+
+    def __init__(self, bus: MessageBus, name: str) -> None:
+        self.name = name
+        self._bus = bus
+
+    async def check(self) -> None:
+        """Make sure that it is there, answers, and still knows our agent.
+
+        Raises:
+            DBusError: It is gone; another that was started since knows no agent.
+            EOFError: The bus is gone.
+            OSError: The bus is gone.
+            TimeoutError: It does not answer.
+        """
+        await _ask(
+            self._bus, "/", "org.freedesktop.DBus.Peer", "Ping", destination=self.name
+        )
+
+    async def hang_up(self, addresses: Container[str]) -> None:
+        """Drop the links that it still holds to devices at ``addresses``.
+
+        Raises:
+            DBusError: It refuses.
+            EOFError: The bus is gone.
+            OSError: The bus is gone.
+            TimeoutError: It does not answer.
+        """
+        reply = await _ask(
+            self._bus, "/", "org.freedesktop.DBus.ObjectManager", "GetManagedObjects"
+        )
+        for path, interfaces in reply.body[0].items():
+            device = interfaces.get("org.bluez.Device1", {})
+            if device and device["Connected"].value and _address(path) in addresses:
+                await _ask(self._bus, path, "org.bluez.Device1", "Disconnect")
+
+
 @asynccontextmanager
-async def pairing_agent() -> AsyncIterator[PairingAgent]:
+async def registered(agent: PairingAgent) -> AsyncIterator[BlueZ]:
     """Register our agent with BlueZ, for as long as it is held.
 
     Raises:
         OSError: There is no system bus.
-        DBusError: BlueZ refuses.
+        DBusFastError: The bus or BlueZ refuses.
+        EOFError: The bus hangs up.
+        TimeoutError: The bus or BlueZ does not answer.
     """
-    bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
-    agent = PairingAgent(bus)
+    async with asyncio.timeout(_ANSWER_S):
+        bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
     try:
         bus.export(_PATH, agent)
         manager = "/org/bluez", "org.bluez.AgentManager1"
-        registered = [_PATH, "KeyboardDisplay"]
-        await _ask(bus, *manager, "RegisterAgent", signature="os", body=registered)
+        wanted = [_PATH, "KeyboardDisplay"]
+        reply = await _ask(bus, *manager, "RegisterAgent", signature="os", body=wanted)
         await _ask(bus, *manager, "RequestDefaultAgent", signature="o", body=[_PATH])
-        yield agent
+        yield BlueZ(bus, reply.sender or _BLUEZ)
     finally:
         bus.disconnect()
 
@@ -127,21 +160,23 @@ async def _ask(
     *,
     signature: str = "",
     body: Sequence[object] = (),
-) -> list[Any]:
-    reply = await bus.call(
-        Message(
-            destination="org.bluez",
-            path=path,
-            interface=interface,
-            member=member,
-            signature=signature,
-            body=list(body),
+    destination: str = _BLUEZ,
+) -> Message:
+    async with asyncio.timeout(_ANSWER_S):
+        reply = await bus.call(
+            Message(
+                destination=destination,
+                path=path,
+                interface=interface,
+                member=member,
+                signature=signature,
+                body=list(body),
+            )
         )
-    )
     if reply is None or reply.message_type == MessageType.ERROR:
         name = reply.error_name if reply and reply.error_name else "no reply"
         raise DBusError(name, str(reply.body) if reply else member)
-    return reply.body
+    return reply
 
 
 def _address(path: str) -> str:

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from struct import pack, unpack
-from typing import Final
 from uuid import UUID
 
 from firmware_sim.bench import (
@@ -36,7 +35,7 @@ from firmware_sim.bench import (
 )
 from firmware_sim.fields import NOT_A_NUMBER, date_time, sfloat
 from firmware_sim.label import Label, services
-from firmware_sim.trial import Shown, SimClock, Span, Trial
+from firmware_sim.trial import Shown, SimClock, Span, Trial, stopped_clock
 from protocols.gatt.uuid import sig
 from protocols.observation import Kind, Quantity, Unit
 
@@ -52,8 +51,6 @@ _FEATURES = 0x0005  # body movement, irregular pulse
 
 _WRITE_NOT_PERMITTED, _INVALID_LENGTH = 0x03, 0x0D
 _NOT_NOW = 0x80
-
-_STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +114,7 @@ class AndCuff:
         records: Iterable[CuffRecord] = (),
         *,
         label: Label = Label("UA-651BLE", "5070300815", "A&D Medical"),  # noqa: B008
-        clock: Callable[[], datetime] = lambda: _STOPPED_CLOCK,
+        clock: Callable[[], datetime] = stopped_clock,
         is_pairing: bool = False,
     ) -> None:
         self.set_to: datetime | None = None
@@ -202,10 +199,6 @@ def _take(cuff: AndCuff, shown: Shown) -> None:
     cuff.store(_record(shown))
 
 
-def _set_to(cuff: AndCuff) -> datetime | None:
-    return cuff.set_to
-
-
 TRIAL = Trial(
     make=_make,
     take=_take,
@@ -218,5 +211,5 @@ TRIAL = Trial(
         )
     },
     statuses=((), *((name,) for name in _STATUS_BITS), tuple(_STATUS_BITS)),
-    set_to=_set_to,
+    set_to=lambda cuff: cuff.set_to,
 )

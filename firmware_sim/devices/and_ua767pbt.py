@@ -22,15 +22,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from struct import pack
-from typing import Final
 
 from firmware_sim.fields import date_time
-from firmware_sim.trial import Shown, SimClock, Span, Trial
+from firmware_sim.trial import Shown, SimClock, Span, Trial, stopped_clock
 from protocols.observation import Kind, Quantity, Unit
 
 CAPACITY = 40  # records
-
-_STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +73,7 @@ class Ua767Pbt:
         records: Iterable[PbtRecord] = (),
         *,
         serial: str = "5070300012",
-        clock: Callable[[], datetime] = lambda: _STOPPED_CLOCK,
+        clock: Callable[[], datetime] = stopped_clock,
     ) -> None:
         self._records = deque(records, maxlen=CAPACITY)
         self._serial, self._clock = serial, clock

@@ -25,11 +25,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from struct import pack
-from typing import Final
 from uuid import UUID
 
 from firmware_sim.bench import Action, AttError, Characteristic, Pairing, Send
-from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial
+from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial, stopped_clock
 from protocols.gatt.uuid import sig
 from protocols.observation import Kind, Quantity, Unit
 
@@ -38,7 +37,6 @@ CAPACITY = 200  # results; our choice
 _SERVICE, _WRITE, _NOTIFY = sig(0x1000), sig(0x1001), sig(0x1002)
 _NOT_SUPPORTED = 0x06
 _LIMITS = {Limit.HIGH: 707, Limit.LOW: 18}
-_STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,7 @@ class Bioland:
         *,
         serial: str = "BGM000815",
         measures: Sequence[int] = (),
-        clock: Callable[[], datetime] = lambda: _STOPPED_CLOCK,
+        clock: Callable[[], datetime] = stopped_clock,
     ) -> None:
         self.services = {
             _SERVICE: (
@@ -173,10 +171,6 @@ def _take(device: Bioland, shown: Shown) -> None:
     device.store(_result_of(shown))
 
 
-def _set_to(device: Bioland) -> datetime | None:
-    return device.set_to
-
-
 TRIAL = Trial(
     make=_make,
     take=_take,
@@ -188,6 +182,6 @@ TRIAL = Trial(
     limits=frozenset({Kind.GLUCOSE}),
     resolution_s=60,
     capacity=CAPACITY,
-    set_to=_set_to,
+    set_to=lambda meter: meter.set_to,
     needs_clock=True,
 )

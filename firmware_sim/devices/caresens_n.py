@@ -31,10 +31,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from struct import pack, unpack
-from typing import Final
 
 from firmware_sim.bench import Wait
-from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial
+from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial, stopped_clock
 from protocols.crc import ccitt_false
 from protocols.observation import Kind, Quantity, Unit
 
@@ -47,8 +46,6 @@ _MOST_AT_ONCE = 27
 _CONTROL, _AFTER_MEAL, _LOW, _HIGH, _FASTING, _NORMAL, _KETONE, _VALID = (
     1 << bit for bit in range(8)
 )
-
-_STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +89,7 @@ class CareSensN:
         records: Iterable[CareSensRecord] = (),
         *,
         serial: str = "SIM0000000001",
-        clock: Callable[[], datetime] = lambda: _STOPPED_CLOCK,
+        clock: Callable[[], datetime] = stopped_clock,
     ) -> None:
         self._records = list(records)
         if len(self._records) > CAPACITY:

@@ -36,10 +36,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
 
 from firmware_sim.bench import Wait
-from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial
+from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial, stopped_clock
 from protocols.observation import Kind, Quantity, Unit
 
 CAPACITY = 480  # results
@@ -49,8 +48,6 @@ _REPETITIONS = 6
 _LATER_S = 10.0
 _HIGH, _LOW = Decimal(601), Decimal(9)
 _LONGEST = 8  # of a command, in bytes
-
-_STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +100,7 @@ class Contour:
         unit: str = "mg/dL",
         is_old: bool = True,
         is_eager: bool = False,
-        clock: Callable[[], datetime] = lambda: _STOPPED_CLOCK,
+        clock: Callable[[], datetime] = stopped_clock,
     ) -> None:
         self._results = list(results)
         if len(self._results) > CAPACITY:

@@ -24,10 +24,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
 
 from firmware_sim.bench import Wait
-from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial
+from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial, stopped_clock
 from protocols.crc import sum16
 from protocols.observation import Kind, Quantity, Unit
 
@@ -38,7 +37,6 @@ _MONTHS = (
     *(b"July", b"Aug ", b"Sep ", b"Oct ", b"Nov ", b"Dec "),
 )
 _CONTROL, _CLOCK_LOST = 1, 2  # flags of a result
-_STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ class FreeStyleLite:
         *,
         serial: bytes = b"DBMW173-S0001",
         version: bytes = b"0.31        -P",
-        clock: Callable[[], datetime] = lambda: _STOPPED_CLOCK,
+        clock: Callable[[], datetime] = stopped_clock,
     ) -> None:
         self._results = list(results)
         if len(self._results) > CAPACITY:

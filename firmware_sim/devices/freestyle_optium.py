@@ -31,10 +31,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
 
 from firmware_sim.bench import Wait
-from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial
+from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial, stopped_clock
 from protocols.crc import sum16
 from protocols.observation import Kind, Quantity, Unit
 
@@ -47,8 +46,6 @@ _SET = "$tim,%m,%d,%y,%H,%M"
 _EIGHTEENTHS = 18  # of a mmol/L
 _DONE = "CMD OK\r\n"
 _CONTROL, _CLOCK_LOST = 1, 2  # flags of a result
-
-_STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +95,7 @@ class FreeStyleOptium:
         *,
         serial: str = "XXGS173-S0001",
         version: str = "0.22",
-        clock: Callable[[], datetime] = lambda: _STOPPED_CLOCK,
+        clock: Callable[[], datetime] = stopped_clock,
     ) -> None:
         self._results = list(results)
         if len(self._results) > CAPACITY:

@@ -21,14 +21,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from struct import pack
-from typing import Final
 from uuid import UUID
 
 from firmware_sim.bench import Action, Characteristic, Pairing, Security, Send
 from firmware_sim.fields import date_time, sfloat
 from firmware_sim.label import Label, services
 from firmware_sim.racp import CONTROL_POINT, Answer, ControlPoint, Op, Request
-from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial
+from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial, stopped_clock
 from protocols.crc import mcrf4xx
 from protocols.gatt.uuid import sig
 from protocols.observation import Kind, Quantity, Unit
@@ -48,8 +47,6 @@ _ATT_HEADER = 3
 _RUN_HOURS = 15 * 24
 
 _CCCD_IMPROPER, _PROCEDURE_RUNNING = 0xFD, 0xFE  # Core Specification Supplement, B
-
-_STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +137,7 @@ class GlucoseSensor:
         pairing: Pairing = Pairing.PASSKEY,
         passkey: int = 123456,
         security: Security = Security.AUTHENTICATED,
-        clock: Callable[[], datetime] = lambda: _STOPPED_CLOCK,
+        clock: Callable[[], datetime] = stopped_clock,
         has_crc: bool = True,
         stopped: bool = False,
         zone: int = _CHINA,

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from struct import pack
-from typing import Final
 from uuid import UUID
 
 from firmware_sim.bench import Action, Characteristic, Pairing, Security, Send
@@ -31,7 +30,7 @@ from firmware_sim.racp import (
     Op,
     Request,
 )
-from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial
+from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial, stopped_clock
 from protocols.gatt.uuid import sig
 from protocols.observation import Kind, Quantity, Unit
 
@@ -46,8 +45,6 @@ _STATUS_BITS = {"battery_low": _BATTERY_LOW, "time_fault": 1 << 11}
 _ALL_FEATURES = 0x03FF  # everything but multiple bonds
 
 _PROCEDURE_RUNNING, _CCCD_IMPROPER = 0x80, 0x81  # Glucose Service 1.0.1 §1.6
-
-_STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +144,7 @@ class GlucoseMeter:
         pairing: Pairing = Pairing.PASSKEY,
         passkey: int = 123456,
         security: Security = Security.AUTHENTICATED,
-        clock: Callable[[], datetime] = lambda: _STOPPED_CLOCK,
+        clock: Callable[[], datetime] = stopped_clock,
         operators: frozenset[int] = ALL_OPERATORS,
         filters: frozenset[int] = frozenset({1, 2}),
         erasable: bool = False,

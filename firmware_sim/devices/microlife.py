@@ -253,10 +253,6 @@ def _take(cuff: MicrolifeCuff, shown: Shown) -> None:
     cuff.store(_record(shown))
 
 
-def _set_to(cuff: MicrolifeCuff) -> datetime | None:
-    return cuff.set_to
-
-
 TRIAL = Trial(
     make=_make,
     take=_take,
@@ -272,5 +268,5 @@ TRIAL = Trial(
     statuses=((), *((name,) for name in _FLAGS), tuple(_FLAGS)),
     resolution_s=60,
     capacity=CAPACITY,
-    set_to=_set_to,
+    set_to=lambda cuff: cuff.set_to,
 )

@@ -32,7 +32,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from struct import pack
-from typing import Final
 from uuid import UUID
 
 from firmware_sim.bench import (
@@ -54,7 +53,7 @@ from firmware_sim.omron_memory import (
     read_window,
     write_window,
 )
-from firmware_sim.trial import Shown, SimClock, Span, Trial
+from firmware_sim.trial import Shown, SimClock, Span, Trial, stopped_clock
 from protocols.crc import xor8
 from protocols.gatt.uuid import sig
 from protocols.observation import Kind, Quantity, Unit
@@ -86,8 +85,6 @@ _REFUSAL, _END_REFUSED = 0x0F, 1
 _HANGS_UP_S = 3.0
 _WRITE_NOT_PERMITTED = 0x03
 
-_STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
-
 
 class OmronCuff:
     """An Omron cuff's firmware: a `GattBench`.
@@ -112,7 +109,7 @@ class OmronCuff:
         layout: Layout = HEM_7155T,
         *,
         label: Label | None = None,
-        clock: Callable[[], datetime] = lambda: _STOPPED_CLOCK,
+        clock: Callable[[], datetime] = stopped_clock,
         is_pairing: bool = True,
     ) -> None:
         self.set_to: datetime | None = None
@@ -287,10 +284,6 @@ def _take(cuff: OmronCuff, shown: Shown) -> None:
     cuff.store(_record(shown))
 
 
-def _set_to(cuff: OmronCuff) -> datetime | None:
-    return cuff.set_to
-
-
 TRIAL = Trial(
     make=_make,
     take=_take,
@@ -311,5 +304,5 @@ TRIAL = Trial(
     ),
     capacity=120,
     is_divided=True,
-    set_to=_set_to,
+    set_to=lambda cuff: cuff.set_to,
 )

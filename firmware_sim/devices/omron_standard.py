@@ -30,7 +30,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from struct import pack, unpack
-from typing import Final
 from uuid import UUID
 
 from firmware_sim.bench import (
@@ -44,7 +43,7 @@ from firmware_sim.bench import (
 )
 from firmware_sim.fields import NOT_A_NUMBER, date_time, sfloat
 from firmware_sim.label import Label, services
-from firmware_sim.trial import Shown, SimClock, Span, Trial
+from firmware_sim.trial import Shown, SimClock, Span, Trial, stopped_clock
 from protocols.gatt.uuid import sig
 from protocols.observation import Kind, Quantity, Unit
 
@@ -63,8 +62,6 @@ _NOT_SUPPORTED, _OPERAND_NOT_SUPPORTED, _NO_RECORDS = 2, 9, 6
 
 _WRITE_NOT_PERMITTED = 0x03
 _DATA_FIELD_IGNORED = 0x80
-
-_STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +154,7 @@ class StandardCuff:
         able: Abilities = Abilities(),
         *,
         label: Label = Label("HEM-6233T", "000815", "OMRON"),  # noqa: B008
-        clock: Callable[[], datetime] = lambda: _STOPPED_CLOCK,
+        clock: Callable[[], datetime] = stopped_clock,
     ) -> None:
         self.set_to: datetime | None = None
         self.codes: dict[int, bytes] = {}
@@ -301,10 +298,6 @@ def _take(cuff: StandardCuff, shown: Shown) -> None:
     cuff.store(_record(shown))
 
 
-def _set_to(cuff: StandardCuff) -> datetime | None:
-    return cuff.set_to
-
-
 TRIAL = Trial(
     make=_make,
     take=_take,
@@ -317,5 +310,5 @@ TRIAL = Trial(
         )
     },
     slots=(1, 2),
-    set_to=_set_to,
+    set_to=lambda cuff: cuff.set_to,
 )

@@ -27,10 +27,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
 
 from firmware_sim.bench import Wait
-from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial
+from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial, stopped_clock
 from protocols.observation import Kind, Quantity, Unit
 
 CAPACITY = 500  # records
@@ -40,8 +39,6 @@ _HIGH, _LOW = 601, 19
 _LONGEST = 40  # of a command, in bytes
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _SET = "%m/%d/%y %H:%M:%S"
-
-_STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +92,7 @@ class Ultra2:
         *,
         serial: str = "SIM00001Y",
         version: str = "P02.00.00 30/08/06",
-        clock: Callable[[], datetime] = lambda: _STOPPED_CLOCK,
+        clock: Callable[[], datetime] = stopped_clock,
     ) -> None:
         self._records = list(records)
         if len(self._records) > CAPACITY:

@@ -25,9 +25,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from struct import pack
-from typing import Final
 
-from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial
+from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial, stopped_clock
 from protocols.crc import ccitt_false
 from protocols.observation import Kind, Quantity, Unit
 
@@ -42,8 +41,6 @@ _CLOCK, _RECORD = bytes.fromhex("05 20 02"), bytes.fromhex("05 1f")
 _HIGH, _LOW = 0xFFFF, 0xFFFE
 _LIMITS: dict[Decimal | float, int] = {float("inf"): _HIGH, float("-inf"): _LOW}
 _LARGEST = 0xFFFD  # mg/dL
-
-_STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,7 @@ class UltraEasy:
         *,
         serial: str = "SIM000001",
         version: str = "P02.00.0025/05/07",
-        clock: Callable[[], datetime] = lambda: _STOPPED_CLOCK,
+        clock: Callable[[], datetime] = stopped_clock,
     ) -> None:
         self._records = list(records)
         if len(self._records) > CAPACITY:

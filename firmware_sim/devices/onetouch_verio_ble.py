@@ -32,12 +32,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from struct import pack, unpack
-from typing import Final
 from uuid import UUID
 
 from firmware_sim.bench import Action, AttError, Characteristic, Pairing, Security, Send
 from firmware_sim.label import Label, services
-from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial
+from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial, stopped_clock
 from protocols.crc import ccitt_false
 from protocols.observation import Kind, Quantity, Unit
 
@@ -52,8 +51,6 @@ _DONE, _NO_RECORD, _REFUSED = b"\x06", b"\x08", b"\x09"
 _HIGH, _LOW = 601, 19
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _WRITE_NOT_PERMITTED = 0x03
-
-_STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +98,7 @@ class VerioBle:
         records: Iterable[VerioBleRecord] = (),
         *,
         label: Label = Label("OneTouch Verio Flex", "SIMVF0001", "LifeScan"),  # noqa: B008 - frozen
-        clock: Callable[[], datetime] = lambda: _STOPPED_CLOCK,
+        clock: Callable[[], datetime] = stopped_clock,
     ) -> None:
         self.services = _services()
         self.set_to: datetime | None = None

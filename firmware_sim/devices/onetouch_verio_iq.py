@@ -26,10 +26,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from struct import pack
-from typing import Final
 
 from firmware_sim.bench import Wait
-from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial
+from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial, stopped_clock
 from protocols.crc import ccitt_false
 from protocols.observation import Kind, Quantity, Unit
 
@@ -40,8 +39,6 @@ _OVERHEAD = 6  # STX, length, link, ETX, CRC
 _DONE, _NO_RECORD, _REFUSED = b"\x06", b"\x08", b"\x09"
 _HIGH, _LOW = 601, 19
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-
-_STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +87,7 @@ class VerioIq:
         *,
         serial: str = "SIMIQ0001",
         version: str = "VIE_01.00.00",
-        clock: Callable[[], datetime] = lambda: _STOPPED_CLOCK,
+        clock: Callable[[], datetime] = stopped_clock,
     ) -> None:
         self._records = list(records)
         if len(self._records) > CAPACITY:

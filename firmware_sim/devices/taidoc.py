@@ -28,11 +28,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from struct import pack
-from typing import Final
 from uuid import UUID
 
 from firmware_sim.bench import Action, AttError, Characteristic, HangUp, Pairing, Send
-from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial
+from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial, stopped_clock
 from protocols.observation import Kind, Quantity, Unit
 
 CAPACITY = 120  # records; our choice
@@ -56,7 +55,6 @@ _SCALES = {
     Quantity.HEMOGLOBIN: Decimal(10),
 }
 _MARKS = {"preprandial": 1, "postprandial": 2, "control": 3}
-_STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +147,7 @@ class TaiDoc:
         serial: str = "3261A00000000815",
         name: str = "TAIDOC TD3261",
         users: bool = True,
-        clock: Callable[[], datetime] = lambda: _STOPPED_CLOCK,
+        clock: Callable[[], datetime] = stopped_clock,
     ) -> None:
         self.name = name
         self.services = {
@@ -316,10 +314,6 @@ def _take(device: TaiDoc, shown: Shown) -> None:
     device.store(_record_of(shown))
 
 
-def _set_to(device: TaiDoc) -> datetime | None:
-    return device.set_to
-
-
 TRIAL = Trial(
     make=_make,
     take=_take,
@@ -358,7 +352,7 @@ TRIAL = Trial(
     slots=(1, 2, 3, 4),
     resolution_s=60,
     capacity=CAPACITY,
-    set_to=_set_to,
+    set_to=lambda device: device.set_to,
 )
 METER_TRIAL = replace(
     TRIAL,

@@ -175,10 +175,6 @@ def _take(cuff: UrionCuff, shown: Shown) -> None:
     cuff.store(_record(shown))
 
 
-def _set_to(cuff: UrionCuff) -> datetime | None:
-    return cuff.set_to
-
-
 TRIAL = Trial(
     make=_make,
     take=_take,
@@ -191,6 +187,6 @@ TRIAL = Trial(
     },
     statuses=((), ("irregular_pulse",), ()),
     resolution_s=60,
-    set_to=_set_to,
+    set_to=lambda cuff: cuff.set_to,
     needs_clock=True,
 )

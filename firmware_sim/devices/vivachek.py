@@ -28,11 +28,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Final
 from uuid import UUID
 
 from firmware_sim.bench import Action, AttError, Characteristic, Pairing, Send
-from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial
+from firmware_sim.trial import Limit, Shown, SimClock, Span, Trial, stopped_clock
 from protocols.crc import modbus
 from protocols.gatt.uuid import sig
 from protocols.observation import Kind, Quantity, Unit
@@ -46,8 +45,6 @@ _DECOY, _DECOY_NOTIFY, _DECOY_WRITE = sig(0xFFF0), sig(0xFFF4), sig(0xFFF3)
 _PACKET = 20  # bytes
 _NOT_SUPPORTED = 0x06
 _MEALS = {"preprandial": 1, "postprandial": 2}
-_STOPPED_CLOCK: Final = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - a wall clock
-
 GLUCOSE, GLUCOSE_GKI, GLUCOSE_CONTROL = 0x11, 0x12, 0x22
 KETONE, KETONE_GKI, KETONE_CONTROL = 0x55, 0x56, 0x66
 
@@ -102,7 +99,7 @@ class VivaChek:
         serial: str = "SIM0000000000815",
         version: str = "00000316A0036602",
         ready: int = 0x11,
-        clock: Callable[[], datetime] = lambda: _STOPPED_CLOCK,
+        clock: Callable[[], datetime] = stopped_clock,
     ) -> None:
         self.name = "Keto-Mojo GK+ Meter"
         self.services = {
@@ -228,10 +225,6 @@ def _take(device: VivaChek, shown: Shown) -> None:
     device.store(_record_of(shown))
 
 
-def _set_to(device: VivaChek) -> datetime | None:
-    return device.set_to
-
-
 TRIAL = Trial(
     make=_make,
     take=_take,
@@ -255,5 +248,5 @@ TRIAL = Trial(
     contexts=({}, {"meal": "preprandial"}, {"meal": "postprandial"}),
     resolution_s=60,
     capacity=CAPACITY,
-    set_to=_set_to,
+    set_to=lambda meter: meter.set_to,
 )

@@ -82,7 +82,7 @@ class Station(RuleBasedStateMachine):
         folder = Path(self.held.enter_context(tempfile.TemporaryDirectory()))
         self.box = Outbox(folder / "outbox.db")
         self.held.callback(self.box.close)
-        self.box._db.pragma("synchronous", "OFF")
+        self.box._file.db.pragma("synchronous", "OFF")
         self.policy = Policy(size, delay_s, window, metered, 20.0, 30, fast=not metered)
         self.now_s = 0.0
         self.captured_at: list[float] = []
@@ -121,14 +121,16 @@ class Station(RuleBasedStateMachine):
         """Let the gateway answer for a batch."""
         counter = data.draw(st.sampled_from(sorted(self.under_way)))
         message = self.under_way.pop(counter)
-        found = self.box.forget([Entry(counter, envelope.digest(message), result)])
+        found = self.box.batches.forget(
+            [Entry(counter, envelope.digest(message), result)]
+        )
         assert found == [counter]
         self.ask()
 
     @invariant()
     def is_kept(self) -> None:
         """What is promised of the window, of urgency, of delay and of sizes."""
-        urgent, others = self.box.batches(99)
+        urgent, others = self.box.batches.waiting(99)
         assert max(len(urgent), len(others)) <= self.policy.window
         waiting = set(range(len(self.captured_at))) - {*self.sent}
         if waiting & self.alarming:
@@ -142,7 +144,7 @@ class Station(RuleBasedStateMachine):
     def ask(self) -> None:
         """Do what the policy says, as often as it says something."""
         while isinstance(step := decide(self.policy, *self.seen()), Make):
-            made = self.box.make_batch("s", 0, step.readings)
+            made = self.box.batches.make("s", 0, step.readings)
             assert made is not None
             numbers = [
                 one.observation.sequence or 0
@@ -163,8 +165,8 @@ class Station(RuleBasedStateMachine):
 
     def seen(self) -> tuple[Waiting, UnderWay]:
         """Return what the policy is asked with."""
-        found = self.box.unbatched(self.policy.batch_readings)
-        urgent, others = self.box.batches(self.policy.window)
+        found = self.box.batches.unbatched(self.policy.batch_readings)
+        urgent, others = self.box.batches.waiting(self.policy.window)
         waiting = Waiting(
             found.urgent, found.others, self.now_s - found.oldest_ms / 1000
         )
@@ -176,7 +178,7 @@ class Station(RuleBasedStateMachine):
             while self.under_way or len(self.sent) < len(self.captured_at):
                 for counter, message in [*self.under_way.items()]:
                     stored = Entry(counter, envelope.digest(message), Result.STORED)
-                    self.box.forget([stored])
+                    self.box.batches.forget([stored])
                     del self.under_way[counter]
                 self.now_s += self.policy.delay_s
                 self.ask()

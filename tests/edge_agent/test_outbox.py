@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -19,14 +20,8 @@ import apsw
 import pytest
 
 from edge_agent import records
-from edge_agent.outbox import (
-    Counts,
-    Journaled,
-    Message,
-    Outbox,
-    OutboxError,
-    Unbatched,
-)
+from edge_agent.outbox import Counts, Journaled, Outbox, OutboxError
+from edge_agent.outbox_batches import Message, Unbatched
 from protocols.errors import DecodeError
 from protocols.observation import Observation, Reading, TimeMethod
 from protocols.uplink import batch, envelope
@@ -92,10 +87,10 @@ def test_a_reading_that_was_sent_and_forgotten_is_not_sent_again(
     outbox: Outbox,
 ) -> None:
     outbox.capture(PEER, [reading(1)])
-    made = outbox.make_batch("s", 1)
+    made = outbox.batches.make("s", 1)
     assert made is not None
     digest = envelope.digest(made.message)
-    assert outbox.forget([Entry(made.counter, digest, Result.STORED)]) == [1]
+    assert outbox.batches.forget([Entry(made.counter, digest, Result.STORED)]) == [1]
 
     assert outbox.capture(PEER, [reading(1)]) == 0
     assert outbox.counts() == Counts(0, 0, 0, 0, 0, None)
@@ -118,7 +113,7 @@ def test_a_failed_capture_leaves_neither_readings_nor_cursor(
     """The cursor in a transaction of its own would step over what was not written."""
     outbox.capture(PEER, [reading(1)], mark=(METER.id, "test", 1))
     outbox.journal(PEER, "test", [("source", b"\x00\x00\x00\x02")], 5)
-    outbox._db.execute(
+    outbox._file.db.execute(
         "CREATE TEMP TRIGGER refuse BEFORE UPDATE ON cursor "
         "BEGIN SELECT RAISE(ABORT, 'the cursor fails'); END"
     )
@@ -163,21 +158,25 @@ def test_batches_are_of_256_oldest_first_and_the_same_each_time(
     """The gateway knows a batch by its bytes: they must not change."""
     outbox.capture(PEER, [reading(n) for n in range(300)])
 
-    first = outbox.make_batch("s", 1000)
-    second = outbox.make_batch("s", 2000)
+    first = outbox.batches.make("s", 1000)
+    second = outbox.batches.make("s", 2000)
 
     assert first is not None
     assert second is not None
-    assert outbox.make_batch("s", 3000) is None
+    assert outbox.batches.make("s", 3000) is None
     found = [batch.decode(made.message) for made in (first, second)]
     assert [(b.station, b.counter, b.made_ms) for b in found] == [
         ("s", 1, 1000), ("s", 2, 2000),
     ]  # fmt: skip
     assert [*found[0].readings, *found[1].readings] == [reading(n) for n in range(300)]
     assert len(found[0].readings) == 256
-    assert outbox.batches(8) == ([], [1, 2])
-    assert outbox.batches(1) == ([], [1])
-    assert [outbox.message(counter) for counter in (1, 2, 3)] == [first, second, None]
+    assert outbox.batches.waiting(8) == ([], [1, 2])
+    assert outbox.batches.waiting(1) == ([], [1])
+    assert [outbox.batches.message(counter) for counter in (1, 2, 3)] == [
+        first,
+        second,
+        None,
+    ]
     assert outbox.counts() == Counts(300, 2, 0, 0, 0, 1_772_000_000_000)
 
 
@@ -191,8 +190,8 @@ def _sequences(made: Message | None) -> list[int | None]:
 def test_a_batch_is_no_larger_than_was_asked_for(outbox: Outbox) -> None:
     outbox.capture(PEER, [reading(n) for n in range(10)])
 
-    assert _sequences(outbox.make_batch("s", 1, 3)) == [0, 1, 2]
-    assert _sequences(outbox.make_batch("s", 1, 100)) == [*range(3, 10)]
+    assert _sequences(outbox.batches.make("s", 1, 3)) == [0, 1, 2]
+    assert _sequences(outbox.batches.make("s", 1, 100)) == [*range(3, 10)]
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -213,7 +212,7 @@ def test_readings_of_any_length_fill_messages_in_order(
     ]
     assert outbox.capture(PEER, long) == 60
     made = []
-    while (message := outbox.make_batch("s" * 64, 1, 1024)) is not None:
+    while (message := outbox.batches.make("s" * 64, 1, 1024)) is not None:
         made.append(message.message)
 
     told = [batch.decode(message).readings for message in made]
@@ -228,24 +227,24 @@ def test_readings_of_any_length_fill_messages_in_order(
 def test_an_alarming_reading_overtakes_all_others(outbox: Outbox) -> None:
     """Behind a backlog of years it would come when it no longer helps."""
     outbox.capture(PEER, [reading(n) for n in range(300)])
-    outbox.make_batch("s", 1)
+    outbox.batches.make("s", 1)
     alarming = {101, 305, 309}
     outbox.capture(
         PEER,
         [reading(n) for n in (305, 306, 309)],
         urgent=lambda seen: seen.sequence in alarming,
     )
-    assert outbox.unbatched(256) == Unbatched(2, 45, 257, 1_772_000_000_256)
+    assert outbox.batches.unbatched(256) == Unbatched(2, 45, 257, 1_772_000_000_256)
 
-    first, second = outbox.make_batch("s", 1), outbox.make_batch("s", 1)
+    first, second = outbox.batches.make("s", 1), outbox.batches.make("s", 1)
 
     assert first is not None
     assert _sequences(first) == [309, 305]
     assert _sequences(second) == [*range(256, 300), 306]
-    assert outbox.batches(8) == ([2], [1, 3])
-    assert outbox.message(2) == first
+    assert outbox.batches.waiting(8) == ([2], [1, 3])
+    assert outbox.batches.message(2) == first
     assert first.urgent
-    assert outbox.unbatched(256) == Unbatched(0, 0, None, 0)
+    assert outbox.batches.unbatched(256) == Unbatched(0, 0, None, 0)
 
 
 def test_counting_what_waits_ends_at_a_full_batch(outbox: Outbox) -> None:
@@ -253,7 +252,7 @@ def test_counting_what_waits_ends_at_a_full_batch(outbox: Outbox) -> None:
     outbox.capture(PEER, [reading(n) for n in range(50)], urgent=lambda _: True)
     outbox.capture(PEER, [reading(n) for n in range(50, 100)])
 
-    assert outbox.unbatched(20) == Unbatched(20, 20, 51, 1_772_000_000_050)
+    assert outbox.batches.unbatched(20) == Unbatched(20, 20, 51, 1_772_000_000_050)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +277,7 @@ def test_counting_what_waits_ends_at_a_full_batch(outbox: Outbox) -> None:
 )
 def test_no_query_reads_all_that_waits(outbox: Outbox, query: str) -> None:
     """With a million readings each would take a second, at every batch."""
-    plan = [row[3] for row in outbox._db.execute("EXPLAIN QUERY PLAN " + query)]
+    plan = [row[3] for row in outbox._file.db.execute("EXPLAIN QUERY PLAN " + query)]
 
     if "urgent = " in query:
         assert "urgent=?" in plan[0], plan
@@ -287,15 +286,35 @@ def test_no_query_reads_all_that_waits(outbox: Outbox, query: str) -> None:
     assert not any("TEMP B-TREE" in step for step in plan), plan
 
 
+def test_long_readings_are_not_all_read_for_one_batch(outbox: Outbox) -> None:
+    """A backlog of waveforms would take the memory of a small board."""
+    random = Random(1)
+    raw = tuple(random.randbytes(4_000) for _ in range(8))
+
+    def peak(first: int, count: int) -> int:
+        waiting = [reading(n, raw=raw) for n in range(first, first + count)]
+        outbox.capture(PEER, waiting)
+        tracemalloc.start()
+        outbox.batches.make("s", 1, count)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(0, 2)  # what is imported once
+    few = peak(2, 9)
+
+    assert peak(11, 40) < 1.2 * few
+
+
 def test_a_record_that_can_no_more_be_read_stops_no_other(outbox: Outbox) -> None:
     """A bad block under one reading must not hold all others on the station."""
     outbox.capture(PEER, [reading(n) for n in range(5)])
-    outbox._db.execute("UPDATE reading SET record = x'00ff' WHERE id = 2")
+    outbox._file.db.execute("UPDATE reading SET record = x'00ff' WHERE id = 2")
 
-    assert _sequences(outbox.make_batch("s", 1)) == [0, 2, 3, 4]
-    assert outbox.make_batch("s", 1) is None
+    assert _sequences(outbox.batches.make("s", 1)) == [0, 2, 3, 4]
+    assert outbox.batches.make("s", 1) is None
     assert (outbox.counts().waiting, outbox.counts().undecoded) == (4, 1)
-    row = outbox._db.execute("SELECT payload FROM undecoded").fetchone()
+    row = outbox._file.db.execute("SELECT payload FROM undecoded").fetchone()
     assert row == (b"\x00\xff",)
 
 
@@ -305,17 +324,17 @@ def test_a_batch_that_can_no_more_be_read_is_made_anew(
 ) -> None:
     """It would be sent for ever, for no receipt names what the outbox knows it by."""
     outbox.capture(PEER, [reading(n) for n in range(3)], urgent=lambda _: True)
-    outbox.make_batch("s", 1)
+    outbox.batches.make("s", 1)
     damage = f"UPDATE batch SET {column} = CAST(x'00ff' || substr({column}, 3) AS BLOB)"
-    outbox._db.execute(damage)
+    outbox._file.db.execute(damage)
 
-    assert outbox.message(1) is None
+    assert outbox.batches.message(1) is None
 
-    assert outbox.batches(8) == ([], [])
-    made = outbox.make_batch("s", 2)
+    assert outbox.batches.waiting(8) == ([], [])
+    made = outbox.batches.make("s", 2)
     assert made is not None
     assert (made.counter, made.urgent, _sequences(made)) == (2, True, [2, 1, 0])
-    assert outbox.message(2) == made
+    assert outbox.batches.message(2) == made
 
 
 def test_a_record_of_a_newer_vitalwire_is_left_as_it_is(outbox: Outbox) -> None:
@@ -324,16 +343,16 @@ def test_a_record_of_a_newer_vitalwire_is_left_as_it_is(outbox: Outbox) -> None:
     record = stored_records(outbox)[0]
     newer = record.replace(b"\xa4\x00\x02", b"\xa4\x00\x19\x03\xe7", 1)
     assert newer != record
-    outbox._db.execute("UPDATE reading SET record = ? WHERE id = 1", (newer,))
+    outbox._file.db.execute("UPDATE reading SET record = ? WHERE id = 1", (newer,))
 
     with pytest.raises(OutboxError, match="a newer vitalwire; update this one"):
-        outbox.make_batch("s", 1)
+        outbox.batches.make("s", 1)
     assert (outbox.counts().waiting, outbox.counts().undecoded) == (2, 0)
 
 
 def stored_records(outbox: Outbox) -> list[bytes]:
     """Return every record as it is stored, in order."""
-    return [row[0] for row in outbox._db.execute("SELECT record FROM reading")]
+    return [row[0] for row in outbox._file.db.execute("SELECT record FROM reading")]
 
 
 def test_others_go_on_while_a_batch_is_encoded(outbox: Outbox) -> None:
@@ -351,7 +370,7 @@ def test_others_go_on_while_a_batch_is_encoded(outbox: Outbox) -> None:
     other.start()
     try:
         began = perf_counter()
-        outbox.make_batch("s", 1, 2000)
+        outbox.batches.make("s", 1, 2000)
         took_s = perf_counter() - began
     finally:
         stop.set()
@@ -366,7 +385,7 @@ def test_two_that_make_batches_never_put_a_reading_into_both(outbox: Outbox) -> 
     made: list[Message] = []
 
     def make() -> None:
-        while (message := outbox.make_batch("s", 1, 5)) is not None:
+        while (message := outbox.batches.make("s", 1, 5)) is not None:
             made.append(message)
 
     threads = [threading.Thread(target=make) for _ in range(3)]
@@ -396,14 +415,14 @@ def test_a_batch_that_was_overtaken_and_forgotten_is_made_anew(
         fast: bool,
     ) -> tuple[int, bytes]:
         monkeypatch.undo()
-        sooner = outbox.make_batch("s", 1, 1)
+        sooner = outbox.batches.make("s", 1, 1)
         assert sooner is not None
         stored = Entry(0, envelope.digest(sooner.message), Result.STORED)
-        outbox.forget([stored])
+        outbox.batches.forget([stored])
         return fit(station, counter, made_ms, readings, fast=fast)
 
     monkeypatch.setattr(records, "fit", overtaken)
-    made = outbox.make_batch("s", 2)
+    made = outbox.batches.make("s", 2)
 
     assert made is not None
     assert (made.counter, _sequences(made)) == (2, [2])
@@ -446,10 +465,10 @@ def test_room_that_was_given_back_is_used_again(outbox: Outbox, path: Path) -> N
     for start in range(0, 1000, 250):
         raw = (Random(start).randbytes(2000),)
         outbox.capture(PEER, [reading(n, raw=raw) for n in range(start, start + 250)])
-        while (made := outbox.make_batch("s", 1, 1024)) is not None:
+        while (made := outbox.batches.make("s", 1, 1024)) is not None:
             stored = Entry(0, envelope.digest(made.message), Result.STORED)
-            outbox.forget([stored])
-        outbox._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            outbox.batches.forget([stored])
+        outbox._file.db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         sizes.append(path.stat().st_size)
 
     assert sizes[-1] < 1.2 * sizes[0]
@@ -460,38 +479,38 @@ def test_a_receipt_forgets_exactly_the_bytes_that_it_names(
 ) -> None:
     """A counter alone proves nothing: it may be of another life of this station."""
     outbox.capture(PEER, [reading(1)])
-    first = outbox.make_batch("s", 1)
+    first = outbox.batches.make("s", 1)
     outbox.capture(PEER, [reading(2)])
-    second = outbox.make_batch("s", 2)
+    second = outbox.batches.make("s", 2)
     assert first is not None
     assert second is not None
     digest = envelope.digest(first.message)
 
     wrong = bytes([digest[0] ^ 1]) + digest[1:]
-    assert outbox.forget([Entry(first.counter, wrong, Result.STORED)]) == []
-    assert outbox.forget([Entry(0, bytes(32), Result.QUARANTINED)]) == []
+    assert outbox.batches.forget([Entry(first.counter, wrong, Result.STORED)]) == []
+    assert outbox.batches.forget([Entry(0, bytes(32), Result.QUARANTINED)]) == []
     assert stored(path) == [reading(1), reading(2)]
 
-    assert outbox.forget([Entry(first.counter, digest, Result.STORED)]) == [1]
+    assert outbox.batches.forget([Entry(first.counter, digest, Result.STORED)]) == [1]
     assert stored(path) == [reading(2)]
-    assert outbox.batches(8) == ([], [second.counter])
-    assert outbox.message(first.counter) is None
-    assert outbox.forget([Entry(first.counter, digest, Result.STORED)]) == []
+    assert outbox.batches.waiting(8) == ([], [second.counter])
+    assert outbox.batches.message(first.counter) is None
+    assert outbox.batches.forget([Entry(first.counter, digest, Result.STORED)]) == []
 
 
 def test_what_the_gateway_refused_stays_here(outbox: Outbox, path: Path) -> None:
     """It may be our mistake: nothing is thrown away on a refusal."""
     outbox.capture(PEER, [reading(1)])
-    made = outbox.make_batch("s", 1)
+    made = outbox.batches.make("s", 1)
     assert made is not None
     refused = Entry(1, envelope.digest(made.message), Result.QUARANTINED, "why")
 
-    assert outbox.forget([refused]) == [1]
+    assert outbox.batches.forget([refused]) == [1]
 
     assert stored(path) == [reading(1)]
-    assert outbox.batches(8) == ([], [])
+    assert outbox.batches.waiting(8) == ([], [])
     assert outbox.counts() == Counts(1, 0, 1, 0, 0, 1_772_000_000_001)
-    assert outbox.forget([replace(refused, result=Result.STORED)]) == [1]
+    assert outbox.batches.forget([replace(refused, result=Result.STORED)]) == [1]
     assert stored(path) == []
 
 
@@ -500,10 +519,10 @@ def test_counters_are_never_given_twice(outbox: Outbox) -> None:
     counters = []
     for number in range(3):
         outbox.capture(PEER, [reading(number)])
-        made = outbox.make_batch("s", 1)
+        made = outbox.batches.make("s", 1)
         assert made is not None
         counters.append(made.counter)
-        outbox.forget(
+        outbox.batches.forget(
             [Entry(made.counter, envelope.digest(made.message), Result.STORED)]
         )
     assert counters == [1, 2, 3]
@@ -698,7 +717,7 @@ def test_a_reading_that_no_message_can_hold_is_refused_at_the_door(
     with suppress(ValueError, DecodeError):
         outbox.capture(PEER, [bad])
 
-    made = outbox.make_batch("s", 1)
+    made = outbox.batches.make("s", 1)
 
     assert made is not None
     assert reading(1) in batch.decode(made.message).readings
@@ -706,8 +725,8 @@ def test_a_reading_that_no_message_can_hold_is_refused_at_the_door(
 
 def test_every_commit_is_flushed(outbox: Outbox) -> None:
     """Without it a power cut takes back what was told as captured."""
-    assert outbox._db.pragma("synchronous") == 2
-    assert outbox._db.pragma("journal_mode") == "wal"
+    assert outbox._file.db.pragma("synchronous") == 2
+    assert outbox._file.db.pragma("journal_mode") == "wal"
 
 
 def test_a_renamed_station_sends_its_readings_under_its_new_name(
@@ -716,12 +735,12 @@ def test_a_renamed_station_sends_its_readings_under_its_new_name(
     """A batch names its station; under the old one the gateway refuses it for ever."""
     outbox.serve("home", "old")
     outbox.capture(PEER, [reading(1)])
-    outbox.make_batch("old", 0)
+    outbox.batches.make("old", 0)
 
     outbox.serve("home", "new")
 
-    assert outbox.batches(8) == ([], [])
-    made = outbox.make_batch("new", 0)
+    assert outbox.batches.waiting(8) == ([], [])
+    made = outbox.batches.make("new", 0)
     assert made is not None
     assert batch.decode(made.message).station == "new"
     assert len(batch.decode(made.message).readings) == 1
@@ -731,16 +750,16 @@ def test_what_was_refused_is_tried_again_at_the_next_start(outbox: Outbox) -> No
     """A gateway that was too old, or another tenant's, may have refused it."""
     outbox.serve("home", "s")
     outbox.capture(PEER, [reading(1)])
-    made = outbox.make_batch("s", 0)
+    made = outbox.batches.make("s", 0)
     assert made is not None
     refused = Entry(0, envelope.digest(made.message), Result.QUARANTINED, "too new")
-    outbox.forget([refused])
-    assert outbox.batches(8) == ([], [])
+    outbox.batches.forget([refused])
+    assert outbox.batches.waiting(8) == ([], [])
 
     outbox.serve("home", "s")
 
-    assert outbox.batches(8) == ([], [made.counter])
-    assert outbox.message(made.counter) == made
+    assert outbox.batches.waiting(8) == ([], [made.counter])
+    assert outbox.batches.message(made.counter) == made
 
 
 def test_another_tenant_does_not_get_what_waits(outbox: Outbox) -> None:
@@ -764,12 +783,12 @@ def test_an_unfit_reading_is_kept_apart_and_stops_no_other(outbox: Outbox) -> No
 
 def test_a_full_memory_is_told_before_a_cuff_is_asked(outbox: Outbox) -> None:
     """A cuff that is connected to on a full disk gives all it has to nobody."""
-    pages = outbox._db.pragma("page_count")
-    outbox._db.pragma("max_page_count", pages)
+    pages = outbox._file.db.pragma("page_count")
+    outbox._file.db.pragma("max_page_count", pages)
 
     with pytest.raises(OutboxError, match="full"):
         outbox.check_room()
-    outbox._db.pragma("max_page_count", pages + 100)
+    outbox._file.db.pragma("max_page_count", pages + 100)
     outbox.check_room()
     assert outbox.counts().journaled == 0
 
@@ -827,9 +846,9 @@ def test_what_waits_in_a_memory_of_version_2_is_sent(tmp_path: Path) -> None:
 
     box = Outbox(path)
 
-    assert box.batches(8) == ([], [1])
-    assert box.message(1) == Message(1, urgent=False, message=sent)
-    assert _sequences(box.make_batch("s", 1)) == [2]
-    assert box.forget([Entry(1, envelope.digest(sent), Result.STORED)]) == [1]
+    assert box.batches.waiting(8) == ([], [1])
+    assert box.batches.message(1) == Message(1, urgent=False, message=sent)
+    assert _sequences(box.batches.make("s", 1)) == [2]
+    assert box.batches.forget([Entry(1, envelope.digest(sent), Result.STORED)]) == [1]
     assert box.counts().waiting == 1
     box.close()

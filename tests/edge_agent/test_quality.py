@@ -311,13 +311,13 @@ def test_each_device_has_filters_of_its_own(outbox: Outbox, path: Path) -> None:
 def test_a_capture_that_failed_has_moved_no_filter(outbox: Outbox, path: Path) -> None:
     """It is told again, and must get the flags that it would have had."""
     capture(outbox, _JUMP[:3])
-    outbox._db.execute(
+    outbox._file.db.execute(
         "CREATE TEMP TRIGGER refuse BEFORE INSERT ON cursor "
         "BEGIN SELECT RAISE(ABORT, 'the cursor fails'); END"
     )
     with pytest.raises(OutboxError, match="the cursor fails"):
         outbox.capture(PEER, _JUMP[3:], mark=(SENSOR.id, "test", 1), judge=_JUDGE)
-    outbox._db.execute("DROP TRIGGER refuse")
+    outbox._file.db.execute("DROP TRIGGER refuse")
 
     capture(outbox, _JUMP[3:])
 

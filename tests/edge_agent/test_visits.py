@@ -116,7 +116,7 @@ def read(
 def waiting(station: Station) -> list[Reading]:
     """Return all readings that wait, in order."""
     found: list[Reading] = []
-    while (made := station.outbox.make_batch("s-1", 0)) is not None:
+    while (made := station.outbox.batches.make("s-1", 0)) is not None:
         found += batch.decode(made.message).readings
     return found
 
@@ -163,7 +163,7 @@ def test_an_alarming_reading_is_known_as_urgent_when_it_is_captured(
     """Else it would wait its turn behind all that the meter remembers."""
     read(station, gatt_glucose.DRIVER, meter(170))
 
-    found = station.outbox.unbatched(999)
+    found = station.outbox.batches.unbatched(999)
     assert (found.urgent, found.others) == (11, 159)  # from 250 mg/dL on
 
 
@@ -469,7 +469,7 @@ def test_packets_that_cannot_be_journaled_wait_for_room(station: Station) -> Non
     station.health.devices[PEER] = DeviceHealth("gatt-blood-pressure")
     capture = Capture(station, DEVICE, gatt_blood_pressure.DRIVER)
     packet = Packet(sig(0x2A35), bytes.fromhex("00 78 00 50 00 5d 00"))
-    db = station.outbox._db
+    db = station.outbox._file.db
 
     async def fill_and_free() -> int:
         size = db.pragma("page_count")

@@ -88,6 +88,21 @@ def test_show_prints_the_same_as_json(tmp_path: Path) -> None:
     ]
 
 
+def test_a_folder_of_its_name_hides_no_scenario(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The demo's own folder may stand where somebody looks at what it holds."""
+    monkeypatch.chdir(tmp_path)
+    Path("demo").mkdir()
+
+    shown = _sim("show", "demo")
+
+    assert shown.stdout == _sim("show").stdout, shown.stderr
+    Path("other").mkdir()
+    other = _sim("show", "other")
+    assert (other.exit_code, "other: cannot be read" in other.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("name", "device"), [("station", "contour"), ("faults", "WRAP-1")]
 )

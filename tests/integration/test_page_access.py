@@ -26,7 +26,9 @@ def _token(data: Path, *roles: Role) -> str:
     access = Access(store.database, open_local=False)
     who = Principal(0, "clinic", "-".join(roles), frozenset(roles))
     with access.recorded(LOCAL, "token.made") as change:
-        made = access.issue(change, who, time.time_ns() // 1_000_000 + _HOUR_MS)
+        made = access.principals.issue(
+            change, who, time.time_ns() // 1_000_000 + _HOUR_MS
+        )
     store.close()
     assert made is not None
     return made[1]

@@ -74,7 +74,6 @@ class _Gateway:
 def port(tmp_path: Path) -> Iterator[int]:
     port = free_port()
     with mosquitto(tmp_path, port):
-        until(lambda: _answers(port))
         yield port
 
 
@@ -90,11 +89,6 @@ def outbox(tmp_path: Path) -> Iterator[Outbox]:
     opened = Outbox(tmp_path / "outbox.db")
     yield opened
     opened.close()
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _run(
@@ -195,10 +189,10 @@ def test_an_outbox_that_fails_while_it_connects_ends_nothing(
     outbox.capture(PEER, [reading(1)])
 
     async def story(_uplink: Uplink, _captured: asyncio.Event) -> None:
-        outbox._db.execute("ALTER TABLE journal RENAME TO gone")
+        outbox._file.db.execute("ALTER TABLE journal RENAME TO gone")
         await asyncio.sleep(0.5)
         assert gateway.said == []
-        outbox._db.execute("ALTER TABLE gone RENAME TO journal")
+        outbox._file.db.execute("ALTER TABLE gone RENAME TO journal")
         await _until(lambda: bool(gateway.batches()))
         assert [topic for topic, _ in gateway.said] == ["status", "batch"]
 
@@ -213,11 +207,11 @@ def test_receipts_do_not_fill_the_memory_while_the_outbox_fails(
 
     async def story(uplink: Uplink, _: asyncio.Event) -> None:
         await _until(lambda: bool(gateway.batches()))
-        outbox._db.execute("ALTER TABLE batch RENAME TO gone")
+        outbox._file.db.execute("ALTER TABLE batch RENAME TO gone")
         for _receipt in range(300):
             gateway.store()
         await _until(lambda: len(uplink._receipts) == 256)
-        outbox._db.execute("ALTER TABLE gone RENAME TO batch")
+        outbox._file.db.execute("ALTER TABLE gone RENAME TO batch")
         await _until(lambda: not outbox.counts().waiting)
         await _until(lambda: not uplink._receipts)
 
@@ -304,7 +298,7 @@ def test_it_ends_though_the_outbox_fails_and_the_broker_takes_nothing(
 
         async def story(_uplink: Uplink, _captured: asyncio.Event) -> None:
             await _until(lambda: "batch" in met)
-            outbox._db.execute("ALTER TABLE journal RENAME TO gone")
+            outbox._file.db.execute("ALTER TABLE journal RENAME TO gone")
 
         began = time()
         _run(tmp_path, port, outbox, Chosen(), story)

@@ -6,9 +6,7 @@ scenario; what is stored is asked from the gateway's API.
 """
 
 import json
-import os
 import re
-import socket
 import sqlite3
 import subprocess
 import time
@@ -22,18 +20,12 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 from edge_agent import demo
+from tests.gateway.conftest import Mosquitto
 from tests.integration.parts import agent_status, command, part, until
 
 pytestmark = pytest.mark.integration
 
 _READINGS = 400 + 222 + 373
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _sim(folder: Path) -> list[str]:
@@ -83,41 +75,11 @@ def test_every_reading_is_stored_once_and_a_second_run_adds_none(
 
 
 @pytest.fixture
-def mosquitto(tmp_path: Path) -> Iterator["_Mosquitto"]:
-    broker = _Mosquitto(tmp_path)
+def mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
+    broker = Mosquitto(tmp_path, keeps=False)
     broker.start()
     yield broker
     broker.kill()
-
-
-class _Mosquitto:
-    """A real Mosquitto that keeps nothing when it is killed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = _free_port()
-        self._config = folder / "mosquitto.conf"
-        self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
-        )
-
-    def start(self) -> None:
-        program = which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin")
-        assert program, "install it with: apt install mosquitto"
-        self.process = subprocess.Popen(
-            [program, "-c", str(self._config)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-        def answers() -> bool:
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", self.port)) == 0
-
-        until(answers, self.process)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(10)
 
 
 def _gateway(folder: Path, port: int, protocol: str) -> list[str]:
@@ -144,7 +106,7 @@ def _agent(folder: Path, sim: dict[str, Any], port: int, protocol: str) -> list[
 
 @pytest.mark.parametrize("protocol", ["3.1.1", "5"])
 def test_nothing_is_lost_when_the_broker_is_killed_and_wiped(
-    tmp_path: Path, mosquitto: _Mosquitto, protocol: str
+    tmp_path: Path, mosquitto: Mosquitto, protocol: str
 ) -> None:
     """The broker has acknowledged every batch, and then loses all of them.
 
@@ -170,7 +132,7 @@ def test_nothing_is_lost_when_the_broker_is_killed_and_wiped(
 
 
 def test_nothing_captured_is_lost_or_doubled_when_all_are_killed(
-    tmp_path: Path, mosquitto: _Mosquitto
+    tmp_path: Path, mosquitto: Mosquitto
 ) -> None:
     """Power cuts at any moment: what was captured goes on where it was.
 
