@@ -7,119 +7,28 @@ kinds and times they consented to, until it expires or is withdrawn.
 Source: RFC 6750, §2.1, for the header.
 """
 
-import hashlib
 import re
-import secrets
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
 
 from gateway.audit import Audit
 from gateway.consent import Consents, Grant, Purpose
-from gateway.registry import Patient, Taken
+from gateway.principals import LOCAL, Principal, Principals, Role, Unauthorised
+from gateway.registry import Patient
 from gateway.store import Stored, marks
-from gateway.store.database import Change, Database, Row
+from gateway.store.database import Change, Database
 from protocols.observation import Kind
 
-__all__ = ["LOCAL", "Access", "Forbidden", "Grant", "Issued", "Principal", "Purpose",
-           "Role", "Unauthorised"]  # fmt: skip
+__all__ = ["LOCAL", "Access", "Forbidden", "Grant", "Principal", "Purpose", "Role",
+           "Unauthorised"]  # fmt: skip
 
-_TOKEN_BYTES = 32
 _BEARER = re.compile(r"bearer +(vw_[A-Za-z0-9_-]{43})", re.IGNORECASE)
-
-
-class Role(StrEnum):
-    """What a principal is for; each allows nothing of the others."""
-
-    OPERATOR = "operator"  # stations, devices, quarantine, metrics, raw readings
-    STEWARD = "steward"  # patients, attributions, consents, programmes, tokens, audit
-    READER = "reader"  # a programme's; consented patients only
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Somebody or something that asks.
-
-    Attributes:
-        id: From 1; 0 is who asks on this machine without a token, where that may be.
-        tenant: Whose it is; empty is every tenant's.
-        name: What it was called when its token was made, 1 to 64 characters.
-        roles: What it is for.
-        programme: Whose reader it is, if that is all that it is.
-        purpose: That programme's.
-
-    Raises:
-        ValueError: Its roles and its programme do not go together.
-    """
-
-    id: int
-    tenant: str
-    name: str
-    roles: frozenset[Role]
-    programme: int | None = None
-    purpose: Purpose | None = None
-
-    def __post_init__(self) -> None:
-        if not self.roles:
-            raise ValueError("a principal needs a role")
-        reader = self.roles == {Role.READER}
-        if Role.READER in self.roles and not reader and self.roles != {*Role}:
-            raise ValueError("a reader has no other role, or all of them")
-        if reader is (self.programme is None):
-            raise ValueError("a reader is one programme's, and nobody else is")
-
-    @property
-    def sees_names(self) -> bool:
-        """Whether it is shown what leads to somebody elsewhere: research is not.
-
-        That is names of patients, of their devices and of the stations they are at.
-        """
-        return self.purpose != Purpose.RESEARCH
-
-
-LOCAL = Principal(0, "", "local", frozenset(Role))
-"""Who asks without a token where the API is open to its own machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """A principal, and the life of its token.
-
-    Attributes:
-        principal: Who.
-        created_ms: When the token was made, ms since 1970 UTC.
-        expires_ms: When it ends by itself.
-        revoked_ms: When it was revoked; None is not.
-    """
-
-    principal: Principal
-    created_ms: int
-    expires_ms: int
-    revoked_ms: int | None
-
-    @property
-    def id(self) -> int:
-        """The principal's."""
-        return self.principal.id
-
-
-class Unauthorised(Exception):
-    """Nobody is known by this token, or not any more; the text says what to do."""
 
 
 class Forbidden(Exception):
     """They are known, and may not; the text says what is missing, and of nobody."""
-
-
-_PRINCIPALS = """
-    SELECT p.id, p.tenant, p.name, p.roles, p.programme, g.purpose, p.created_ms,
-        p.expires_ms, p.revoked_ms
-    FROM principal p LEFT JOIN programme g ON g.id = p.programme
-    WHERE {} ORDER BY p.id LIMIT :limit
-"""
 
 
 class Access:
@@ -130,6 +39,9 @@ class Access:
         open_local: Whether who brings no token is `LOCAL`, with every role; only for
             an API that this machine alone can reach.
         now_ms: The clock, ms since 1970 UTC.
+
+    Attributes:
+        principals: Who has a token.
     """
 
     def __init__(
@@ -140,6 +52,7 @@ class Access:
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self._database, self._open_local, self._now_ms = database, open_local, now_ms
+        self.principals = Principals(database, now_ms)
         self._consents = Consents(database)
         self._audit = Audit(database, now_ms)
 
@@ -160,8 +73,7 @@ class Access:
         token = _BEARER.fullmatch(authorization.strip())
         if token is None:
             raise Unauthorised("the Authorization header is no Bearer with a vw_ token")
-        found = self._issued("p.token = :token", 1, token=_digest(token[1]))
-        return self._holding(found)
+        return self.principals.holding(token[1])
 
     def check_holds(self, number: int) -> None:
         """Go on only if a token still holds: what takes long asks again and again.
@@ -173,7 +85,7 @@ class Access:
             Unauthorised: It was revoked meanwhile, or has expired.
         """
         if number != LOCAL.id:
-            self._holding(self._issued("p.id = :number", 1, number=number))
+            self.principals.check_holds(number)
 
     def require(self, who: Principal, role: Role) -> None:
         """Go on only if ``who`` has the role.
@@ -326,114 +238,8 @@ class Access:
         about = (patient,)
         self._audit.write(change, who, action, tenant=tenant, patients=about, what=what)
 
-    def issue(
-        self, change: Change, principal: Principal, expires_ms: int
-    ) -> tuple[Issued, str]:
-        """Make a principal and its token.
-
-        Args:
-            change: The transaction.
-            principal: Whose id and purpose are not looked at.
-            expires_ms: When the token ends by itself, ms since 1970 UTC.
-
-        Returns:
-            What is kept, and the token, which is not: show it once.
-
-        Raises:
-            Taken: The name is another one's in this tenant.
-        """
-        token = f"vw_{secrets.token_urlsafe(_TOKEN_BYTES)}"
-        rows = change.rows(
-            "INSERT INTO principal (tenant, name, roles, programme, token, created_ms, "
-            "expires_ms) VALUES (:tenant, :name, :roles, :programme, :token, :now_ms, "
-            ":expires_ms) ON CONFLICT (tenant, name) DO NOTHING RETURNING id",
-            tenant=principal.tenant,
-            name=principal.name,
-            roles=",".join(sorted(principal.roles)),
-            programme=principal.programme,
-            token=_digest(token),
-            now_ms=self._now_ms(),
-            expires_ms=expires_ms,
-        )
-        if not rows:
-            raise Taken(f"the name {principal.name!r} is another principal's")
-        found = change.rows(
-            _PRINCIPALS.format("p.id = :number"), number=rows[0][0], limit=1
-        )
-        return _issued(found[0]), token
-
-    def revoke(self, change: Change, number: int, tenant: str = "") -> bool:
-        """End a token at once; return whether there was one that was not ended yet.
-
-        Args:
-            change: The transaction.
-            number: The principal's id.
-            tenant: Whose; empty is every tenant's.
-        """
-        where = "AND tenant = :tenant" if tenant else ""
-        return bool(
-            change.rows(
-                "UPDATE principal SET revoked_ms = :now_ms "  # noqa: S608
-                f"WHERE id = :number AND revoked_ms IS NULL {where} RETURNING id",
-                number=number,
-                now_ms=self._now_ms(),
-                **({"tenant": tenant} if tenant else {}),
-            )
-        )
-
-    def principals(self, tenant: str, after: int, limit: int) -> list[Issued]:
-        """Return at most ``limit`` principals behind ``after``, in order of id.
-
-        Args:
-            tenant: Whose; empty is every tenant's.
-            after: The id of the last one seen; 0 is from the beginning.
-            limit: How many at most.
-        """
-        if tenant:
-            where = "p.id > :after AND p.tenant = :tenant"
-            return self._issued(where, limit, after=after, tenant=tenant)
-        return self._issued("p.id > :after", limit, after=after)
-
-    def _issued(
-        self, where: str, limit: int, **values: int | str | bytes
-    ) -> list[Issued]:
-        rows = self._database.rows(_PRINCIPALS.format(where), limit=limit, **values)
-        return [_issued(row) for row in rows]
-
-    def _holding(self, found: list[Issued]) -> Principal:
-        """Return whose token was found, if it holds now."""
-        if not found:
-            raise Unauthorised("nobody is known by this token")
-        if found[0].revoked_ms is not None:
-            raise Unauthorised("this token was revoked; ask a steward for another one")
-        if found[0].expires_ms <= self._now_ms():
-            raise Unauthorised("this token has expired; ask a steward for another one")
-        return found[0].principal
-
     def _tenants(self, patients: Iterable[int]) -> dict[int, str]:
         rows = marks.among(
             self._database, "SELECT id, tenant FROM patient WHERE id IN ({})", patients
         )
         return dict(rows)
-
-
-def _issued(row: Row) -> Issued:
-    return Issued(
-        Principal(
-            id=row[0],
-            tenant=row[1],
-            name=row[2],
-            roles=frozenset(Role(name) for name in row[3].split(",")),
-            programme=row[4],
-            purpose=None if row[5] is None else Purpose(row[5]),
-        ),
-        *row[6:],
-    )
-
-
-def _digest(token: str) -> bytes:
-    """Return what is kept of a token.
-
-    A plain SHA-256 will do, for a token is 256 random bits that nobody can try through.
-    """
-    return hashlib.sha256(token.encode()).digest()

@@ -3,7 +3,6 @@
 Whoever may open the store needs no token to use them; what they do is on record.
 """
 
-import getpass
 import json
 import re
 import time
@@ -12,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.opened import of_store, opened
+from gateway.opened import at_the_console, configured, opened
 
 if TYPE_CHECKING:  # loaded by who uses them
-    from gateway.access import Access, Principal
     from gateway.audit import Audit, Head
     from gateway.store import Store
 
@@ -44,7 +42,7 @@ def access() -> None:
     "--days", type=click.IntRange(1, 3_660), default=365, show_default=True,
     help="How long it lasts.",
 )  # fmt: skip
-@of_store
+@configured
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def create(  # noqa: PLR0917 - click gives them all by name
     name: str,
@@ -80,12 +78,14 @@ def create(  # noqa: PLR0917 - click gives them all by name
             new = Principal(0, whose, name, granted, number)
         except ValueError as error:
             raise click.ClickException(f"--role, --programme: {error}") from error
-        kept = _access(store)
+        kept, who = at_the_console(store)
         try:
             with kept.making(whose) as change:
-                issued, token = kept.issue(change, new, kept.now_ms() + days * _DAY_MS)
+                issued, token = kept.principals.issue(
+                    change, new, kept.now_ms() + days * _DAY_MS
+                )
                 what = f"principal {issued.id}"
-                kept.note(change, _who(), "principal.made", tenant=whose, what=what)
+                kept.note(change, who, "principal.made", tenant=whose, what=what)
         except Taken as error:
             raise click.ClickException(f"{error}: choose another") from error
     if as_json:
@@ -96,7 +96,7 @@ def create(  # noqa: PLR0917 - click gives them all by name
 
 
 @access.command(name="list")
-@of_store
+@configured
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def list_(file: Path | None, data: Path | None, *, as_json: bool) -> None:
     """List who has a token, or had one; never the tokens.
@@ -108,8 +108,8 @@ def list_(file: Path | None, data: Path | None, *, as_json: bool) -> None:
     from gateway import people  # noqa: PLC0415
 
     with opened(file, data) as (config, store):
-        kept, after = _access(store), 0
-        while some := kept.principals(config.tenant, after, 1_000):
+        (kept, _), after = at_the_console(store), 0
+        while some := kept.principals.page(config.tenant, after, 1_000):
             for one in some:
                 told = people.issued(one)
                 ended = one.revoked_ms is not None or one.expires_ms <= kept.now_ms()
@@ -119,7 +119,7 @@ def list_(file: Path | None, data: Path | None, *, as_json: bool) -> None:
 
 @access.command()
 @click.argument("number", type=click.IntRange(1))
-@of_store
+@configured
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def revoke(number: int, file: Path | None, data: Path | None, *, as_json: bool) -> None:
     """End the token of the principal NUMBER at once.
@@ -129,15 +129,15 @@ def revoke(number: int, file: Path | None, data: Path | None, *, as_json: bool) 
         vitalwire gateway access revoke 3 --data ./clinic
     """
     with opened(file, data) as (config, store):
-        kept = _access(store)
-        found = kept.principals(config.tenant, number - 1, 1)
+        kept, who = at_the_console(store)
+        found = kept.principals.page(config.tenant, number - 1, 1)
         if not found or found[0].id != number:
             raise click.ClickException(f"there is no principal {number}")
         tenant, name = found[0].principal.tenant, found[0].principal.name
         with kept.recorded(
-            _who(), "principal.revoked", tenant=tenant, what=f"principal {number}"
+            who, "principal.revoked", tenant=tenant, what=f"principal {number}"
         ) as change:
-            done = kept.revoke(change, number, tenant)
+            done = kept.principals.revoke(change, number, tenant)
     if as_json:
         click.echo(json.dumps({"id": str(number), "name": name, "revoked": done}))
     else:
@@ -153,7 +153,7 @@ def audit() -> None:
 @click.option("--tenant", default="", help="Whose record; else what concerns no one.")
 @click.option("--patient", type=click.IntRange(1), help="Only about them, by number.")
 @click.option("--after", type=click.IntRange(0), default=0, help="Behind this row.")
-@of_store
+@configured
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def entries(
     tenant: str,
@@ -188,7 +188,7 @@ def entries(
     metavar="HEAD",
     help="A head as this command printed it before; may be given twice.",
 )
-@of_store
+@configured
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def verify(
     noted: tuple[str, ...], file: Path | None, data: Path | None, *, as_json: bool
@@ -221,27 +221,10 @@ def verify(
             click.echo(json.dumps(told) if as_json else text)
 
 
-def _access(store: "Store") -> "Access":
-    from gateway.access import Access  # noqa: PLC0415
-
-    return Access(store.database, open_local=False)
-
-
 def _audit(store: "Store") -> "Audit":
     from gateway.audit import Audit  # noqa: PLC0415
 
     return Audit(store.database, lambda: time.time_ns() // 1_000_000)
-
-
-def _who() -> "Principal":
-    """Return who runs the command, for the record."""
-    from gateway.access import Principal, Role  # noqa: PLC0415
-
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # an id without a name, as in a container
-        name = "unnamed"
-    return Principal(0, "", f"{name} at the console"[:64], frozenset(Role))
 
 
 def _programme(store: "Store", tenant: str, name: str) -> int:

@@ -6,6 +6,7 @@ broker ─► ingest ─► store ─► api ─► page
 import asyncio
 import errno
 import fcntl
+import gc
 import logging
 import os
 import secrets
@@ -300,7 +301,11 @@ async def _warming() -> AsyncIterator[None]:
 
 
 async def _warm() -> None:
-    _log.info("kernels.ready", extra={"reason": await compiled.warm() or "compiled"})
+    reason = await compiled.warm() or "compiled"
+    # What is loaded by now stays: a long page would wait while all of it is looked
+    # through for garbage.
+    gc.freeze()
+    _log.info("kernels.ready", extra={"reason": reason})
 
 
 @asynccontextmanager

@@ -25,8 +25,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gateway.store import Store
+from gateway.store import Store, marks
 from gateway.store.database import Change, Database, Row
+from gateway.store.gone import keep_digests
 from gateway.store.rows import FACTS, KEY
 
 _PAGE = 10_000  # a row group of the file
@@ -91,8 +92,15 @@ _ALONE = f"INSERT INTO gone ({_KEYS}, why) SELECT {_KEYS}, why FROM gone WHERE 1
 _GONE = f"""
     INSERT INTO gone ({_KEYS}, why, device_time)
     SELECT {_KEYS}, 'archived', device_time FROM reading r WHERE {{}}
-    ON CONFLICT ({_KEYS}) DO UPDATE SET device_time = excluded.device_time
-    WHERE gone.why = 'archived'
+    ON CONFLICT ({_KEYS}) DO NOTHING
+"""  # noqa: S608
+# A key and a clock stand for one reading: those that share a key, and other reports,
+# which may tell another clock, are known by their digests.
+_SHARED = f"""
+    SELECT r.device, r.id FROM reading r WHERE {{}} AND (
+        EXISTS (SELECT 1 FROM amendment a WHERE a.reading = r.id)
+        OR EXISTS (SELECT 1 FROM gone g
+            WHERE {" AND ".join(f"g.{name} = r.{name}" for name in KEY)}))
 """  # noqa: S608
 _UNCOUNT = """
     UPDATE tally SET readings = readings - :readings, flagged = flagged - :flagged
@@ -305,6 +313,11 @@ def _delete(
     if ready:
         if len(ready) < len(stored):
             within = f"r.id IN ({_listed(ready)})"
+        shared: dict[int, list[int]] = defaultdict(list)
+        for device, number in change.rows(_SHARED.format(within)):
+            shared[device].append(number)
+        for device, numbers in shared.items():
+            keep_digests(change, device, *marks.listed(numbers))
         change.rows(_GONE.format(within))
         change.rows(f"DELETE FROM amendment WHERE reading IN ({_listed(ready)})")  # noqa: S608
         change.rows(f"DELETE FROM reading AS r WHERE {within}")  # noqa: S608

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.opened import of_store, opened
+from gateway.opened import at_the_console, configured, opened
 
 if TYPE_CHECKING:  # loaded by who uses it
     from gateway.archive import Month
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # loaded by who uses it
     help="Folder for the files; made if it is not there.",
 )
 @click.option("--dry-run", is_flag=True, help="Only count, and change nothing.")
-@of_store
+@configured
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def archive(
     before: datetime,
@@ -53,14 +53,12 @@ def archive(
         raise click.BadParameter("it is in the future", param_hint="--before")
     with opened(file, data) as (_, store):
         # pyarrow is slow to import; help should not wait for it.
-        from gateway.access import LOCAL, Access  # noqa: PLC0415
         from gateway.archive import CannotArchive, survey  # noqa: PLC0415
         from gateway.archive import archive as move  # noqa: PLC0415
 
         if not dry_run:
-            Access(store.database, open_local=True).record(
-                LOCAL, "readings.archived", what=f"before {before.date()}"
-            )
+            access, who = at_the_console(store)
+            access.record(who, "readings.archived", what=f"before {before.date()}")
         try:
             found = (
                 survey(store, before.date())

@@ -21,7 +21,7 @@ import apsw
 from gateway.sealed import MAGIC, CannotOpen, opened, seal
 from gateway.store import StoreUnusable
 from gateway.store.database import Row
-from gateway.store.sqlite import migrations, refuse_old_sqlite
+from gateway.store.sqlite import migrate, migrations, refuse_old_sqlite
 
 Tell = Callable[[str], None]
 
@@ -204,6 +204,8 @@ def _accept(part: Path) -> tuple[int, int | None]:
                 f"the backup is of version {version}, and this gateway knows {known}: "
                 "install the gateway that made it, or a newer one"
             )
+        # Tables of before may give the id of their last row again once it is gone.
+        migrate(connection, migrations())
         readings, last_ms = _readings(connection)
         by_reading, by_row = jumps(last_ms)
         with connection:

@@ -5,13 +5,14 @@ import json
 from pathlib import Path
 
 import click
-import msgspec
 
 from gateway.access_cli import access, audit
 from gateway.archive_cli import archive
-from gateway.commands import backup, doctor, restore
-from gateway.config import Config, check, load
+from gateway.backup_cli import backup, restore
+from gateway.config import load
+from gateway.doctor_cli import doctor
 from gateway.export_cli import export
+from gateway.opened import configured
 from gateway.quarantine_cli import quarantine
 from gateway.webhooks_cli import webhooks
 from protocols.config import ConfigError
@@ -22,20 +23,8 @@ def gateway() -> None:
     """Take readings in from stations, keep them, and serve them."""
 
 
-gateway.add_command(archive)
-gateway.add_command(quarantine)
-gateway.add_command(export)
-gateway.add_command(webhooks)
-
-
 @gateway.command()
-@click.option(
-    "--config",
-    "file",
-    type=click.Path(path_type=Path),
-    help="Settings, as TOML; without it the defaults.",
-)
-@click.option("--data", type=click.Path(path_type=Path), help="Folder for all data.")
+@configured
 @click.option("--http-port", type=click.IntRange(0, 65_535), help="0 chooses one.")
 @click.option("--mqtt-port", type=click.IntRange(0, 65_535), help="0 chooses one.")
 @click.option("--json", "as_json", is_flag=True, help="Say all as JSON, logs too.")
@@ -73,24 +62,13 @@ def serve(
 
     logs.start(as_json=as_json)
     try:
-        config = check(_with_options(load(file), data, http_port, mqtt_port))
+        config = load(file, data, http_port=http_port, mqtt_port=mqtt_port)
         asyncio.run(app.serve(config, ready))
     except (ConfigError, app.CannotRun, BrokerError, StoreUnusable) as error:
         raise click.ClickException(str(error)) from error
 
 
-for _command in (access, audit, backup, doctor, restore):
+for _command in (
+    access, archive, audit, backup, doctor, export, quarantine, restore, webhooks,
+):  # fmt: skip
     gateway.add_command(_command)
-
-
-def _with_options(
-    config: Config, data: Path | None, http_port: int | None, mqtt_port: int | None
-) -> Config:
-    replace = msgspec.structs.replace
-    if data is not None:
-        config = replace(config, data=str(data))
-    if http_port is not None:
-        config = replace(config, http=replace(config.http, port=http_port))
-    if mqtt_port is not None:
-        config = replace(config, broker=replace(config.broker, port=mqtt_port))
-    return config

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from protocols.config import ConfigError, read
-from protocols.uplink.topics import check_id, is_id
+from protocols.uplink.topics import check_id
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 InFlight = Annotated[int, msgspec.Meta(ge=1, le=20_000)]
@@ -173,47 +173,49 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
         return Path(base).expanduser() / "vitalwire" / "gateway"
 
+    @property
+    def sqlite(self) -> Path:
+        """The file that readings are kept in, where ``store.url`` is empty."""
+        return self.folder / "readings.sqlite"
 
-def load(path: Path | None) -> Config:
-    """Read the settings; file names in them are relative to their own file.
+
+# Settings that name a file.
+_FILES = {
+    "broker": ("ca", "password_file"),
+    "nats": ("ca", "credentials"),
+    "store": ("password_file",),
+    "http": ("tls_cert", "tls_key"),
+}
+
+
+def load(
+    path: Path | None,
+    data: Path | None = None,
+    *,
+    http_port: int | None = None,
+    mqtt_port: int | None = None,
+) -> Config:
+    """Read and check the settings, with what a command's options say in their place.
 
     Args:
-        path: The TOML file; None is no file and all defaults.
+        path: The TOML file, beside which files that it names are looked for; None is
+            no file and all defaults.
+        data: In place of ``data``.
+        http_port: In place of ``http.port``.
+        mqtt_port: In place of ``broker.port``.
 
     Raises:
         ConfigError: The file cannot be read, or its settings cannot be used.
     """
-    if path is None:
-        return Config()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
-    config = read(text, Config, str(path))
-    broker = config.broker
-    return msgspec.structs.replace(
-        config,
-        data=_beside(path, config.data),
-        broker=msgspec.structs.replace(
-            broker,
-            ca=_beside(path, broker.ca),
-            password_file=_beside(path, broker.password_file),
-        ),
-        nats=msgspec.structs.replace(
-            config.nats,
-            ca=_beside(path, config.nats.ca),
-            credentials=_beside(path, config.nats.credentials),
-        ),
-        store=msgspec.structs.replace(
-            config.store,
-            password_file=_beside(path, config.store.password_file),
-        ),
-        http=msgspec.structs.replace(
-            config.http,
-            tls_cert=_beside(path, config.http.tls_cert),
-            tls_key=_beside(path, config.http.tls_key),
-        ),
-    )
+    replace = msgspec.structs.replace
+    config = Config() if path is None else _read(path)
+    if data is not None:
+        config = replace(config, data=str(data))
+    if http_port is not None:
+        config = replace(config, http=replace(config.http, port=http_port))
+    if mqtt_port is not None:
+        config = replace(config, broker=replace(config.broker, port=mqtt_port))
+    return check(config)
 
 
 def check(config: Config) -> Config:
@@ -223,10 +225,7 @@ def check(config: Config) -> Config:
         ConfigError: It may not; the text says why, and what to do.
     """
     if config.tenant:
-        try:
-            check_id("tenant", config.tenant)
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
+        _check_id("tenant", config.tenant)
     _check_http(config.http)
     _check_networks(config.webhooks.networks)
     _check_store(config.store)
@@ -249,6 +248,13 @@ def check(config: Config) -> Config:
             "http://127.0.0.1:4318"
         )
     return config
+
+
+def _check_id(name: str, value: str) -> None:
+    try:
+        check_id(name, value)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _check_http(http: HttpConfig) -> None:
@@ -326,27 +332,17 @@ def _check_nats(config: Config) -> None:
             )
     if nats.ca and not any(server.startswith("tls://") for server in nats.servers):
         raise ConfigError("nats.ca needs a server with tls://")
-    if not is_id(nats.stream):
-        raise ConfigError(
-            f"nats.stream {nats.stream!r} is not 1 to 64 of A-Z a-z 0-9 -"
-        )
-
-
-def _check_shared(broker: BrokerConfig) -> None:
-    if not is_id(broker.shared):
-        raise ConfigError(
-            f"broker.shared {broker.shared!r} is not 1 to 64 of A-Z a-z 0-9 -"
-        )
-    if broker.embedded or broker.protocol != "5":
-        raise ConfigError(
-            "broker.shared takes a broker of MQTT 5: set broker.embedded = false "
-            'and broker.protocol = "5"'
-        )
+    _check_id("nats.stream", nats.stream)
 
 
 def _check_broker(broker: BrokerConfig) -> None:
     if broker.shared:
-        _check_shared(broker)
+        _check_id("broker.shared", broker.shared)
+        if broker.embedded or broker.protocol != "5":
+            raise ConfigError(
+                "broker.shared takes a broker of MQTT 5: set broker.embedded = false "
+                'and broker.protocol = "5"'
+            )
     if not broker.embedded:
         if not broker.port:
             raise ConfigError("broker.port 0 needs broker.embedded = true")
@@ -382,6 +378,21 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _read(path: Path) -> Config:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    replace = msgspec.structs.replace
+    config = read(text, Config, str(path))
+    config = replace(config, data=_beside(path, config.data))
+    for part, names in _FILES.items():
+        settings = getattr(config, part)
+        found = {name: _beside(path, getattr(settings, name)) for name in names}
+        config = replace(config, **{part: replace(settings, **found)})
+    return config
 
 
 def _beside(path: Path, name: str) -> str:

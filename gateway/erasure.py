@@ -1,8 +1,8 @@
 """Takes away all that is kept of a patient, and keeps the fact that it was done.
 
-The keys of their readings stay behind, so that a meter that tells them again adds
-nothing, and so do the counts of the ledger. What was noted in the audit log about them
-stays; it holds ids and no values.
+Of each reading a digest stays behind that only this store can make, so that a meter
+that tells it again adds nothing, and so do the counts of the ledger. What was noted in
+the audit log about them stays; it holds ids and no values.
 """
 
 from collections import defaultdict
@@ -15,6 +15,7 @@ from gateway.consent import Grant
 from gateway.registry import Patient
 from gateway.store import Store, Stored, marks
 from gateway.store.database import Change, Scalar
+from gateway.store.gone import keep_digests
 from gateway.store.sqlite_overwrite import overwrite
 
 _PAGE = 500
@@ -23,12 +24,6 @@ _THESE = "device = :device AND id IN ({})"
 _COUNT = f"""
     SELECT kind, count(*), sum(CASE WHEN quality <> 0 THEN 1 ELSE 0 END)
     FROM reading WHERE {_THESE} GROUP BY kind
-"""  # noqa: S608
-_KEEP_KEYS = f"""
-    INSERT INTO gone (device, generation, slot, kind, ordinal, discriminator, why)
-    SELECT device, generation, slot, kind, ordinal, discriminator, 'erased'
-    FROM reading WHERE {_THESE}
-    ON CONFLICT (device, generation, slot, kind, ordinal, discriminator) DO NOTHING
 """  # noqa: S608
 _AMENDMENTS = "DELETE FROM amendment WHERE reading IN ({}) RETURNING id"
 _CLAIMS = "DELETE FROM claim WHERE reading IN ({})"
@@ -151,9 +146,9 @@ def _take_away(change: Change, stored: Sequence[Stored]) -> int:
     for device, numbers in of_device.items():
         listed, ids = marks.listed(numbers)
         these: dict[str, Scalar] = {**ids, "device": device}
-        # Keys first: a meter may tell these readings at this very moment, and an
+        # Digests first: a meter may tell these readings at this very moment, and an
         # archive take some of them away.
-        change.rows(_KEEP_KEYS.format(listed), **these)
+        keep_digests(change, device, listed, ids)
         counted = change.rows(_COUNT.format(listed), **these)
         amendments += len(change.rows(_AMENDMENTS.format(listed), **ids))
         change.rows(_CLAIMS.format(listed), **ids)

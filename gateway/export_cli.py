@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from gateway.opened import of_store, opened
+from gateway.opened import at_the_console, configured, opened
 
 if TYPE_CHECKING:  # loaded by who uses it
     from gateway.store import Filter
@@ -19,7 +19,7 @@ _TOLD_EACH = 100_000  # readings between two words of progress
 
 
 @click.command()
-@of_store
+@configured
 @click.option(
     "--format",
     "form",
@@ -65,13 +65,12 @@ def export(
 
     with opened(file, data) as (_, store):
         from gateway import export as files  # noqa: PLC0415
-        from gateway.access import LOCAL, Access  # noqa: PLC0415
 
         given = {"format": form} | conditions
         what = " ".join(f"{name}={value}" for name, value in given.items() if value)
         which = _filter(conditions)
-        access = Access(store.database, open_local=True)
-        access.record(LOCAL, "readings.export", what=what)
+        access, who = at_the_console(store)
+        access.record(who, "readings.export", what=what)
         pages = files.pages(store, which, seen)
         try:
             with _whole(out) as target:

@@ -32,7 +32,7 @@ from gateway.store import (
     StoreRefused,
     StoreUnavailable,
 )
-from gateway.store.rows import FACTS, Prepared
+from gateway.store.rows import Prepared
 from gateway.tracing import Passage, Tracing
 from protocols.uplink.receipt import Result
 from protocols.uplink.topics import Station, station_of
@@ -41,7 +41,6 @@ _GROUP = 64
 _AT_ONCE = 4  # messages that are opened in one go
 _BACK_OFF_S = (0.05, 5.0)
 _LOOK_UP_S = 0.2  # how often a thread that waits looks whether it should stop
-_CAPTURED = FACTS.index("captured_ms")
 _TOLD_S = 10.0  # how often at most a station's flood is logged
 
 _log = logging.getLogger(__name__)
@@ -294,6 +293,7 @@ class Ingest:
                 metrics.readings.labels("stored").inc(outcome.new)
                 metrics.readings.labels("duplicate").inc(outcome.known)
                 metrics.readings.labels("amended").inc(outcome.amended)
+                metrics.readings.labels("withheld").inc(outcome.withheld)
                 if outcome.new:
                     metrics.delays.add(station, _captured_ms(batch), stored_ms)
                 named = {"station": station.station, "counter": batch.counter}
@@ -303,13 +303,16 @@ class Ingest:
                     "amended": outcome.amended,
                 }
                 _log.info("batch.stored", extra=named | counted)
+                if outcome.withheld:
+                    more = named | {"withheld": outcome.withheld}
+                    _log.warning("readings.withheld", extra=more)
                 if outcome.fork:
                     metrics.forks.inc()
                     _log.error("station.forked", extra=named)
 
 
 def _captured_ms(batch: Prepared) -> list[int]:
-    return [facts[_CAPTURED] for group in batch.groups for _, facts in group.parts]
+    return [ms for group in batch.groups for ms in group.columns["captured_ms"]]
 
 
 def _passages(

@@ -25,7 +25,7 @@ class Metrics:
     Attributes:
         registry: What ``/metrics`` shows.
         messages: Messages received, by ``kind``: batch, status, refused.
-        readings: Readings by ``result``: stored, duplicate, amended.
+        readings: Readings by ``result``: stored, duplicate, amended, withheld.
         delays: How long readings took from capture until they were stored.
         forks: Batches under a counter that the station used before.
         retries: Commits that failed and were tried again.
@@ -66,7 +66,7 @@ class Metrics:
         self.connected = self._gauge("broker_connected", "1 while subscribed")
         self.commit_good = self._gauge("commit_good", "1 while commits go through")
         self.commit_good.set(1)
-        for result in ("stored", "duplicate", "amended"):
+        for result in ("stored", "duplicate", "amended", "withheld"):
             self.readings.labels(result)
         for kind in ("batch", "status", "refused"):
             self.messages.labels(kind)

@@ -1,12 +1,24 @@
 """What is served of a stored reading: canonical values, codes and names."""
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import date
 from decimal import Decimal
+from enum import IntEnum
+from functools import lru_cache
 
 from gateway.store import Amendment, Quarantined, Stored, StoredDevice
 from gateway.vocabulary import vocabulary
 from protocols.kinds import flag_names
-from protocols.observation import Kind, Observation, Quality, State
+from protocols.observation import (
+    Kind,
+    LinkSecurity,
+    Observation,
+    Quality,
+    Quantity,
+    State,
+    TimeMethod,
+    Unit,
+)
 from protocols.observation import Value as Seen
 from protocols.units import canonical
 
@@ -14,6 +26,10 @@ Served = dict[str, object]
 
 LOINC = "http://loinc.org"
 MDC = "urn:iso:std:iso:11073:10101"
+
+_EPOCH, _DAY_MS = date(1970, 1, 1).toordinal(), 86_400_000
+_FEW, _MANY = 1 << 10, 1 << 14
+_Pairs = tuple[tuple[str, str], ...]
 
 
 def codes(seen: Observation, value: Seen) -> list[Served]:
@@ -26,26 +42,27 @@ def codes(seen: Observation, value: Seen) -> list[Served]:
 def reading(stored: Stored) -> Served:
     """Return a reading as it is served, numbers as exact decimals."""
     read, seen = stored.reading, stored.reading.observation
+    about = seen.kind, seen.context
     return {
         "id": str(stored.id),
         "tenant": stored.station.tenant,
         "station": stored.station.station,
         "device": read.device.id,
         "kind": seen.kind.value,
-        "values": [_value(seen, value) for value in seen.values],
+        "values": [_value(*about, *_told(one)) for one in seen.values],
         "device_time": None if seen.device_time is None else str(seen.device_time),
         "offset_min": seen.offset_min,
         "time": {
             "utc": iso(read.utc_ms),
-            "method": _name(read.time_method.name),
+            "method": _METHODS[read.time_method],
             "bound_s": _seconds(read.time_bound_ms),
         },
         "sequence": seen.sequence,
         "slot": seen.slot,
         "status": list(seen.status),
         "context": dict(seen.context),
-        "quality": flag_names(Quality, read.quality),
-        "link": _name(read.link.name),
+        "quality": [*_flags(read.quality)],
+        "link": _LINKS[read.link],
         "driver": {"name": read.driver, "version": read.driver_version},
         "captured": iso(read.captured_ms),
         "received": iso(stored.received_ms),
@@ -110,17 +127,34 @@ def quarantined(kept: Quarantined) -> Served:
     }
 
 
-def _value(seen: Observation, value: Seen) -> Served:
-    measured = value.state == State.MEASURED
+def _told(value: Seen) -> tuple[Quantity, Unit, str | None, State]:
+    number = None if value.number is None else str(value.number)
+    return value.quantity, value.unit, number, value.state
+
+
+# By the number's text: 1.0 and 1.00 are equal, and are not served alike.
+@lru_cache(_MANY)
+def _value(  # noqa: PLR0917 - all that it depends on
+    kind: Kind,
+    context: _Pairs,
+    quantity: Quantity,
+    unit: Unit,
+    number: str | None,
+    state: State,
+) -> Served:
+    """Return a value as it is served, to be put into answers and never changed."""
+    exact = None if number is None else Decimal(number)
+    value = Seen(quantity, unit, exact, state)
+    measured = state == State.MEASURED
     return {
         "quantity": value.quantity.value,
         "value": value.number if measured else None,
         "unit": value.unit.value,
-        "state": _name(value.state.name),
+        "state": _STATES[value.state],
         # The number beside HI or LO is where the meter's range ends.
         "limit": None if measured else value.number,
         "canonical": _canonical(value) if measured else None,
-        "codes": codes(seen, value),
+        "codes": codes(Observation(kind, (value,), context=context), value),
     }
 
 
@@ -144,8 +178,17 @@ def _with_raw(stored: Stored) -> Served:
     return reading(stored) | {"raw": [frame.hex() for frame in raw]}
 
 
-def _name(name: str) -> str:
-    return name.lower().replace("_", "-")
+def _names(kind: type[IntEnum]) -> Mapping[int, str]:
+    return {one: one.name.lower().replace("_", "-") for one in kind}
+
+
+# A name is looked up, not made, for each of a page's readings.
+_STATES, _METHODS, _LINKS = map(_names, (State, TimeMethod, LinkSecurity))
+
+
+@lru_cache(_FEW)
+def _flags(quality: Quality) -> tuple[str, ...]:
+    return tuple(flag_names(Quality, quality))
 
 
 def _seconds(time_ms: int | None) -> Decimal | None:
@@ -156,5 +199,16 @@ def iso(time_ms: int | None) -> str | None:
     """Return ms since 1970 UTC as 2026-03-01T07:30:00.000Z."""
     if time_ms is None:
         return None
-    moment = datetime.fromtimestamp(time_ms // 1000, UTC).replace(tzinfo=None)
-    return f"{moment.isoformat()}.{time_ms % 1000:03}Z"
+    days, ms = divmod(time_ms, _DAY_MS)
+    minutes, ms = divmod(ms, 60_000)
+    return f"{_date(days)}T{_clock(minutes)}:{ms // 1000:02}.{ms % 1000:03}Z"
+
+
+@lru_cache(_FEW)
+def _date(days: int) -> str:
+    return date.fromordinal(_EPOCH + days).isoformat()
+
+
+@lru_cache(None)
+def _clock(minutes: int) -> str:
+    return f"{minutes // 60:02}:{minutes % 60:02}"

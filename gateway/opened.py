@@ -1,5 +1,6 @@
-"""Opens a gateway's store for one command, whether the gateway runs or not."""
+"""What the gateway's commands have in common: options, the store, and who runs them."""
 
+import getpass
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:  # loaded by who uses them
+    from gateway.access import Access, Principal
     from gateway.config import Config
     from gateway.store import Store
 
 _FILE = click.Path(path_type=Path)
 
 
-def of_store(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options ``--config`` and ``--data``."""
+def configured(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options ``--config`` and ``--data``, as `file` and `data`."""
     command = click.option("--data", type=_FILE, help="Folder for all data.")(command)
     return click.option(
         "--config", "file", type=_FILE, help="Settings, as TOML; else the defaults."
@@ -37,22 +39,16 @@ def opened(
     Raises:
         ClickException: The settings or the store can't be used, or it is not there.
     """
-    import msgspec  # noqa: PLC0415 - so that help comes at once
-
-    from gateway.config import check, load  # noqa: PLC0415
+    from gateway.config import load  # noqa: PLC0415 - so that help comes at once
     from gateway.store import StoreUnavailable, StoreUnusable  # noqa: PLC0415
     from gateway.store.opening import open_store  # noqa: PLC0415
     from protocols.config import ConfigError  # noqa: PLC0415
 
     try:
-        config = load(file)
-        if data is not None:
-            config = msgspec.structs.replace(config, data=str(data))
-        config = check(config)
-        kept = config.folder / "readings.sqlite"
-        if not (may_make or config.store.url or kept.exists()):
+        config = load(file, data)
+        if not (may_make or config.store.url or config.sqlite.exists()):
             raise click.ClickException(
-                f"there is no store at {kept}: name its folder with --data"
+                f"there is no store at {config.sqlite}: name its folder with --data"
             )
         store = open_store(config)
         try:
@@ -61,3 +57,15 @@ def opened(
             store.close()
     except (ConfigError, StoreUnusable, StoreUnavailable) as error:
         raise click.ClickException(str(error)) from error
+
+
+def at_the_console(store: "Store") -> tuple["Access", "Principal"]:
+    """Return a store's access and audit, and who runs a command: they need no token."""
+    from gateway.access import Access, Principal, Role  # noqa: PLC0415
+
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # an id without a name, as in a container
+        name = "unnamed"
+    who = Principal(0, "", f"{name} at the console"[:64], frozenset(Role))
+    return Access(store.database, open_local=False), who

@@ -1,13 +1,13 @@
 """Patients, and all that says who they are and who may see them, as it is served."""
 
 from gateway import normalise
-from gateway.access import Issued
 from gateway.attribution import ALWAYS_MS, OPEN_MS, Attribution
 from gateway.audit import Entry
 from gateway.chart import Claim
 from gateway.consent import Consent, Programme
 from gateway.erasure import Erased
 from gateway.normalise import Served
+from gateway.principals import Issued
 from gateway.registry import Patient
 
 

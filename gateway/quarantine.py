@@ -1,13 +1,15 @@
 """Replays messages that could not be read when they came."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import time_ns
 
 from gateway.delivery import Message, open_message
 from gateway.store import Accepted, Quarantined, Refused, Store, StoreRefused
+from gateway.store.gone import IN_DOUBT
 
 _PAGE = 100
+_NOT_IN_DOUBT = "its readings are not withheld: replay it without --as-new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,9 @@ def one(store: Store, number: int) -> Quarantined | None:
     return found[0] if found and found[0].id == number else None
 
 
-def replay(store: Store, message: Quarantined, tenant: str = "") -> Replayed:
+def replay(
+    store: Store, message: Quarantined, tenant: str = "", *, as_new: bool = False
+) -> Replayed:
     """Try once more to read a message, and store what it brings.
 
     It stays in quarantine, with what came of it; replayed once more, it adds nothing.
@@ -47,17 +51,24 @@ def replay(store: Store, message: Quarantined, tenant: str = "") -> Replayed:
         store: Where it is kept.
         message: What to replay.
         tenant: The only tenant served; empty serves each.
+        as_new: Whether somebody knows that its readings, which are withheld, are none
+            that were erased.
 
     Raises:
         StoreUnavailable: The store can't be written now.
     """
+    if as_new and message.reason != IN_DOUBT:
+        return Replayed(message.id, stored=False, outcome=_NOT_IN_DOUBT)
+    if message.reason == IN_DOUBT and not as_new:
+        # The ledger would know it from then on, and nobody could store it any more.
+        return Replayed(message.id, stored=False, outcome=IN_DOUBT)
     came = Message.of(message.topic, message.message, message.received_ms)
     delivery = open_message(came, tenant)
     match delivery:
         case Refused(reason=reason):
             done = Replayed(message.id, stored=False, outcome=reason)
         case Accepted():
-            done = _commit(store, message, delivery)
+            done = _commit(store, message, replace(delivery, as_new=as_new))
         case _:
             done = Replayed(message.id, stored=False, outcome="it holds no readings")
     with store.database.change() as change:
@@ -77,4 +88,6 @@ def _commit(store: Store, message: Quarantined, delivery: Accepted) -> Replayed:
     except StoreRefused as error:
         return Replayed(message.id, stored=False, outcome=str(error)[:1_000])
     told = f"stored: {found.new} new, {found.known} known, {found.amended} amended"
+    if found.withheld:
+        told += f", {found.withheld} withheld in a message of their own"
     return Replayed(message.id, stored=True, outcome=told)

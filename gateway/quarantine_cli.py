@@ -2,13 +2,12 @@
 
 import json
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.opened import of_store, opened
+from gateway.opened import at_the_console, configured, opened
 
 if TYPE_CHECKING:  # loaded by who uses them
     from gateway.store import Quarantined, Store
@@ -20,7 +19,7 @@ def quarantine() -> None:
 
 
 @quarantine.command(name="list")
-@of_store
+@configured
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def list_(file: Path | None, data: Path | None, *, as_json: bool) -> None:
     """List the messages in quarantine, the oldest first.
@@ -33,12 +32,13 @@ def list_(file: Path | None, data: Path | None, *, as_json: bool) -> None:
         from gateway.quarantine import kept  # noqa: PLC0415
 
         for message in kept(store):
-            click.echo(json.dumps(_told(message)) if as_json else _line(message))
+            told = _told(message)
+            click.echo(json.dumps(told) if as_json else _line(told))
 
 
 @quarantine.command()
 @click.argument("number", type=click.IntRange(1))
-@of_store
+@configured
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(number: int, file: Path | None, data: Path | None, *, as_json: bool) -> None:
     """Show one message with all its bytes.
@@ -59,7 +59,8 @@ def show(number: int, file: Path | None, data: Path | None, *, as_json: bool) ->
 @quarantine.command()
 @click.argument("numbers", nargs=-1, type=click.IntRange(1), metavar="[NUMBER]...")
 @click.option("--all", "every", is_flag=True, help="All that was not stored yet.")
-@of_store
+@click.option("--as-new", is_flag=True, help="They are none that were erased.")
+@configured
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def replay(
     numbers: tuple[int, ...],
@@ -67,6 +68,7 @@ def replay(
     data: Path | None,
     *,
     every: bool,
+    as_new: bool,
     as_json: bool,
 ) -> None:
     """Read messages in quarantine once more, and store what they bring.
@@ -75,12 +77,17 @@ def replay(
     stays in quarantine with what came of it; replayed again, it adds nothing. The
     gateway may run meanwhile. The exit status is 1 if any could not be stored.
 
+    --as-new is for readings that are withheld since one of the same key was erased,
+    and of which you know that they are new, as those of a meter that was cleared.
+
     \b
     Example:
         vitalwire gateway quarantine replay --all --data ./clinic
     """
     if every is bool(numbers):
         raise click.UsageError("give the numbers of messages, or --all")
+    if as_new and every:
+        raise click.UsageError("give the numbers of messages that are --as-new")
     failed = 0
     with opened(file, data) as (config, store):
         from gateway.quarantine import kept  # noqa: PLC0415
@@ -90,7 +97,7 @@ def replay(
         chosen = waiting if every else (_one(store, number) for number in numbers)
         for message in chosen:
             _record(store, "quarantine.replayed", message)
-            done = replayed(store, message, config.tenant)
+            done = replayed(store, message, config.tenant, as_new=as_new)
             failed += not done.stored
             told = {"id": done.id, "stored": done.stored, "outcome": done.outcome}
             click.echo(json.dumps(told) if as_json else f"{done.id:>8}  {done.outcome}")
@@ -99,12 +106,9 @@ def replay(
 
 def _record(store: "Store", action: str, message: "Quarantined") -> None:
     """Write down that somebody at the console looks into a message."""
-    from gateway.access import LOCAL, Access  # noqa: PLC0415
-
     whose = "" if message.station is None else message.station.tenant
-    Access(store.database, open_local=True).record(
-        LOCAL, action, tenant=whose, what=f"message {message.id}"
-    )
+    access, who = at_the_console(store)
+    access.record(who, action, tenant=whose, what=f"message {message.id}")
 
 
 def _one(store: "Store", number: int) -> "Quarantined":
@@ -120,27 +124,23 @@ def _is_stored(message: "Quarantined") -> bool:
 
 
 def _told(message: "Quarantined") -> dict[str, Any]:
+    from gateway.normalise import iso  # noqa: PLC0415
+
     return {
         "id": message.id,
         "topic": message.topic,
         "reason": message.reason,
         "size": len(message.message),
-        "received": _iso(message.received_ms),
-        "last_received": _iso(message.last_received_ms),
+        "received": iso(message.received_ms),
+        "last_received": iso(message.last_received_ms),
         "deliveries": message.deliveries,
-        "replayed": message.replayed_ms and _iso(message.replayed_ms),
+        "replayed": iso(message.replayed_ms),
         "outcome": message.outcome,
     }
 
 
-def _line(message: "Quarantined") -> str:
-    told = message.outcome or "not replayed"
+def _line(told: dict[str, Any]) -> str:
     return (
-        f"{message.id:>8}  {_iso(message.received_ms)}  {message.topic}  "
-        f"{message.reason}  [{told}]"
+        f"{told['id']:>8}  {told['received'][:19]}Z  {told['topic']}  "
+        f"{told['reason']}  [{told['outcome'] or 'not replayed'}]"
     )
-
-
-def _iso(time_ms: int) -> str:
-    moment = datetime.fromtimestamp(time_ms / 1000, UTC)
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -26,6 +26,7 @@ from protocols.uplink.topics import Station
 
 if TYPE_CHECKING:  # nobody pays for the import who traces nothing
     from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Tracer
 
 _PATH = "/v1/traces"
@@ -71,10 +72,11 @@ class Tracing:
 
     Args:
         provider: Where spans go; it is shut down with this object.
+        exporter: What sends them.
     """
 
-    def __init__(self, provider: "TracerProvider") -> None:
-        self._provider = provider
+    def __init__(self, provider: "TracerProvider", exporter: "SpanExporter") -> None:
+        self._provider, self._exporter = provider, exporter
         self._tracer: Tracer = provider.get_tracer("vitalwire.gateway")
 
     def tell(self, passages: Iterable[Passage]) -> None:
@@ -87,6 +89,8 @@ class Tracing:
         ending = Thread(target=self._provider.shutdown, daemon=True)
         ending.start()
         ending.join(_CLOSE_S)
+        if ending.is_alive():
+            self._exporter.shutdown()  # else it goes on trying behind our back
 
     def _tell(self, passage: Passage) -> None:
         from opentelemetry.trace import SpanKind, set_span_in_context  # noqa: PLC0415
@@ -163,7 +167,7 @@ def start(config: TelemetryConfig) -> Tracing | None:
         _traces(config.otlp_endpoint), timeout=None if told else _TIMEOUT_S
     )
     provider.add_span_processor(BatchSpanProcessor(exporter))
-    return Tracing(provider)
+    return Tracing(provider, exporter)
 
 
 def _traces(endpoint: str) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.opened import of_store, opened
+from gateway.opened import at_the_console, configured, opened
 
 if TYPE_CHECKING:  # loaded by who uses them
     from gateway.store import Store
@@ -22,7 +22,7 @@ def webhooks() -> None:
 
 
 @webhooks.command(name="list")
-@of_store
+@configured
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def list_(file: Path | None, data: Path | None, *, as_json: bool) -> None:
     """List webhooks, and how each fares.
@@ -47,7 +47,7 @@ def list_(file: Path | None, data: Path | None, *, as_json: bool) -> None:
 
 
 @webhooks.command()
-@of_store
+@configured
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def dead(file: Path | None, data: Path | None, *, as_json: bool) -> None:
     """List dead letters: what the gateway has given up telling.
@@ -77,7 +77,7 @@ def dead(file: Path | None, data: Path | None, *, as_json: bool) -> None:
 @webhooks.command()
 @click.argument("numbers", nargs=-1, type=click.IntRange(1), metavar="[LETTER]...")
 @click.option("--all", "every", is_flag=True, help="All dead letters.")
-@of_store
+@configured
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def replay(
     numbers: tuple[int, ...],
@@ -131,14 +131,13 @@ def _fare(store: "Store") -> Iterator[tuple["Webhook", "Stretch", list["Stretch"
 
 
 def _replaying(store: "Store") -> Callable[["Webhook", int], Any]:
-    from gateway.access import LOCAL, Access  # noqa: PLC0415
     from gateway.webhooks import Webhooks  # noqa: PLC0415
 
-    access, kept = Access(store.database, open_local=True), Webhooks(store.database)
+    (access, who), kept = at_the_console(store), Webhooks(store.database)
 
     def again(hook: "Webhook", number: int) -> None:
         with access.recorded(
-            LOCAL, "webhook.replayed", tenant=hook.tenant, what=f"webhook {hook.id}"
+            who, "webhook.replayed", tenant=hook.tenant, what=f"webhook {hook.id}"
         ) as change:
             kept.replay(change, hook.id, number, access.now_ms())
 

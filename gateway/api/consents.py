@@ -184,7 +184,7 @@ def _add_principals(routes: APIRouter, parts: Parts) -> None:
         except ValueError as error:
             raise BadParameter("roles", str(error)) from error
         with access.making(whose) as change:
-            issued, token = access.issue(change, new, expires_ms)
+            issued, token = access.principals.issue(change, new, expires_ms)
             what = f"principal {issued.id}"
             access.note(change, who, "principal.made", tenant=whose, what=what)
         return Exact(people.issued(issued) | {"token": token}, 201)
@@ -194,7 +194,7 @@ def _add_principals(routes: APIRouter, parts: Parts) -> None:
         """List who has a token, or had one, in order of id."""
         access.require(who, Role.STEWARD)
         whose = tenant(who, asked.tenant) or ""
-        found = access.principals(whose, place(asked.after), asked.limit + 1)
+        found = access.principals.page(whose, place(asked.after), asked.limit + 1)
         return Walk.of(found, asked).page(
             "principals", lambda rows: [people.issued(one) for one in rows]
         )
@@ -203,7 +203,7 @@ def _add_principals(routes: APIRouter, parts: Parts) -> None:
     def revoke(who: Caller, number: _Number) -> Response:
         """End a token at once."""
         access.require(who, Role.STEWARD)
-        found = access.principals(who.tenant, number - 1, 1)
+        found = access.principals.page(who.tenant, number - 1, 1)
         if not found or found[0].principal.id != number:
             raise HTTPException(404)
         with access.recorded(
@@ -212,7 +212,7 @@ def _add_principals(routes: APIRouter, parts: Parts) -> None:
             tenant=found[0].principal.tenant,
             what=f"principal {number}",
         ) as change:
-            if not access.revoke(change, number, who.tenant):
+            if not access.principals.revoke(change, number, who.tenant):
                 raise HTTPException(404)
         return Response(status_code=204)
 

@@ -6,6 +6,7 @@ store would have written: block by block of all groups, so that what belongs to 
 device lies in runs of 64 readings all over the table.
 """
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -122,6 +123,8 @@ def ask(
     days = (BLOCKS if before else 1) * DAYS
     random = Random(1)  # noqa: S311 - a choice, no secret
     with closing(open_store(folder, address)) as store:
+        gc.collect()
+        gc.freeze()  # as a gateway has: what else is held here slows no answer
         steps = range(last, store.last(), max(1, (store.last() - last) // 4))
         told = [
             each.reading

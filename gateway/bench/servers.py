@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -122,45 +122,121 @@ def gateway(
             raise CannotMeasure(f"the gateway ended with {status}: {_last(log)}")
 
 
+class Postgres:
+    """A PostgreSQL server of one's own, on a socket in its folder and on no port.
+
+    Attributes:
+        folder: Where its data and its socket are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Make the server, and do not start it yet.
+
+        Args:
+            folder: Made where it is not there; PostgreSQL's own user must be able to
+                reach it, for it refuses to run as root.
+
+        Raises:
+            CannotMeasure: It isn't installed, or can't be made.
+        """
+        programs = postgres_programs()
+        if programs is None:
+            raise CannotMeasure(
+                "PostgreSQL's server is not installed: apt install postgresql"
+            )
+        self.folder, self._programs = folder, programs
+        self._process: subprocess.Popen[bytes] | None = None
+        self._held = ExitStack()
+        self._user = _USER if os.geteuid() == 0 else None
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if self._user:
+            shutil.chown(folder, self._user)
+        try:
+            self.run(
+                "initdb", "--no-sync", "--auth=trust", f"--username={_USER}",
+                "--encoding=UTF8", "--locale=C", f"--pgdata={folder / 'data'}",
+            )  # fmt: skip
+        except subprocess.CalledProcessError as error:
+            raise CannotMeasure(f"initdb fails: {error.stderr.decode()}") from error
+
+    def run(self, program: str, *more: str, told: bytes = b"") -> bytes:
+        """Run one of PostgreSQL's programs as its own user; return what it says."""
+        return subprocess.run(  # noqa: S603 - one of those that were found
+            [self._programs / program, *more],
+            check=True,
+            input=told,
+            capture_output=True,
+            cwd=self.folder,
+            user=self._user,
+            group=self._user,
+            extra_groups=[] if self._user else None,
+        ).stdout
+
+    def start(self) -> int:
+        """Start the server, and return its process when it answers.
+
+        Raises:
+            CannotMeasure: It doesn't.
+        """
+        command: list[str | Path] = [
+            self._programs / "postgres", "-D", self.folder / "data", "-k", self.folder,
+            "-clisten_addresses=", *(f"-c{name}={to}" for name, to in POSTGRES.items()),
+        ]  # fmt: skip
+        log = self.folder / "log"
+        running = _running(command, log, home=self.folder, user=self._user)
+        self._process = process = self._held.enter_context(running)
+        _await(lambda: _answers(self.url(_USER)), process, "PostgreSQL", log)
+        return process.pid
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End the server in order, or by SIGQUIT as a power cut would."""
+        with self._held:
+            if self._process is not None:
+                self._process.send_signal(how)
+                self._process.wait(_STOP_S)
+
+    def url(self, database: str) -> str:
+        """Return the address of one of its databases."""
+        return f"postgresql://{_USER}@/{database}?host={self.folder}"
+
+    def execute(self, statement: str) -> None:
+        """Run one statement that belongs to no database."""
+        with psycopg.connect(self.url(_USER), autocommit=True) as connection:
+            connection.execute(statement)
+
+
 @contextmanager
 def postgres(folder: Path) -> Iterator[tuple[Running, str]]:
-    """Make and run a PostgreSQL server; yield it, and an empty database's address.
+    """Run a PostgreSQL server; yield it, and an empty database's address.
 
     Args:
-        folder: Where its own user may look, for it refuses to run as root.
+        folder: Where its own user may look.
 
     Raises:
         CannotMeasure: It isn't installed, or doesn't start.
     """
-    programs = _postgres_programs()
-    home = folder / "postgres"
-    home.mkdir(mode=0o700)
-    user = _USER if os.geteuid() == 0 else None
-    if user:
-        shutil.chown(home, user)
-    log = folder / "postgres.log"
-    make: list[str | Path] = [
-        programs / "initdb", "--auth=trust", f"--username={_USER}", "--encoding=UTF8",
-        "--locale=C", f"--pgdata={home / 'data'}",
-    ]  # fmt: skip
-    with _running(make, log, home=home, user=user) as process:
-        if process.wait():
-            raise CannotMeasure(f"initdb fails: {_last(log)}")
-    settings = [f"-c{name}={value}" for name, value in POSTGRES.items()]
-    command: list[str | Path] = [
-        programs / "postgres", "-D", home / "data", "-k", home, "-clisten_addresses=",
-        *settings,
-    ]  # fmt: skip
-    address = f"postgresql://{_USER}@/{{}}?host={home}"
-    with _running(command, log, home=home, user=user) as process:
-        _await(lambda: _answers(address.format(_USER)), process, "PostgreSQL", log)
-        with psycopg.connect(address.format(_USER), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {_DATABASE}")
+    server = Postgres(folder / "postgres")
+    try:
+        process = server.start()
+        server.execute(f"CREATE DATABASE {_DATABASE}")
+        with psycopg.connect(server.url(_DATABASE)) as connection:
             number = connection.info.server_version
         name = f"PostgreSQL {number // 10_000}.{number % 10_000}"
-        yield Running(name, process.pid, 0), address.format(_DATABASE)
-        process.send_signal(signal.SIGINT)
-        process.wait(_STOP_S)
+        yield Running(name, process, 0), server.url(_DATABASE)
+    finally:
+        server.stop()
+
+
+def postgres_programs() -> Path | None:
+    """Return the folder of the newest server here; None if there is none."""
+    found = [path.parent for path in _DEBIAN.glob("*/bin/initdb")]
+    if elsewhere := shutil.which("initdb"):
+        found.append(Path(elsewhere).resolve().parent)
+    return max(
+        found,
+        key=lambda path: [int(one) for one in re.findall(r"\d+", str(path))],
+        default=None,
+    )
 
 
 @contextmanager
@@ -212,19 +288,6 @@ def _settings(port: int, protocol: str, store: str) -> str:
     if store:
         lines += ["[store]", f"url = {json.dumps(store)}"]
     return "\n".join([*lines, ""])
-
-
-def _postgres_programs() -> Path:
-    found = [path.parent for path in _DEBIAN.glob("*/bin/initdb")]
-    if elsewhere := shutil.which("initdb"):
-        found.append(Path(elsewhere).resolve().parent)
-    if not found:
-        raise CannotMeasure(
-            "PostgreSQL's server is not installed: apt install postgresql"
-        )
-    return max(
-        found, key=lambda path: [int(one) for one in re.findall(r"\d+", str(path))]
-    )
 
 
 def _answers(address: str) -> bool:

@@ -6,9 +6,7 @@ Nothing is changed, no message is taken from anybody, and the gateway may run me
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
-from gateway.config import check, load
+from gateway.config import load
 from gateway.doctor import broker, machine, store
 from gateway.doctor.finding import Finding, fail, ok
 from protocols.config import ConfigError
@@ -22,10 +20,7 @@ def findings(file: Path | None, data: Path | None) -> Iterator[Finding]:
         data: The folder, if it is another than the settings name.
     """
     try:
-        config = load(file)
-        if data is not None:
-            config = msgspec.structs.replace(config, data=str(data))
-        check(config)
+        config = load(file, data)
     except ConfigError as error:
         yield fail("config", str(error), "correct it; nothing else was looked at")
         return

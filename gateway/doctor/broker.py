@@ -109,7 +109,7 @@ def _client(broker: BrokerConfig, said: Queue[str]) -> Client:
     if broker.tls:
         client.tls_set_context(tls(broker.ca))
     if broker.username:
-        client.username_pw_set(broker.username, password(broker.password_file))
+        client.username_pw_set(broker.username, password(broker))
 
     def connected(_client: Client, _data: object, *more: object) -> None:
         _flags, reason, properties = more

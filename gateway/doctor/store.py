@@ -27,7 +27,7 @@ _SILENT = """
 def findings(config: Config) -> Iterator[Finding]:
     """Yield what is found of the store."""
     if not config.store.url:
-        yield from _sqlite(config.folder / "readings.sqlite")
+        yield from _sqlite(config.sqlite)
         return
     from gateway.doctor.server import findings as of_server  # noqa: PLC0415
 

@@ -24,6 +24,7 @@ from paho.mqtt.properties import Properties
 from gateway.config import BrokerConfig
 from gateway.delivery import Message
 from gateway.intake.source import Take
+from gateway.secret_file import first_line
 from protocols.config import ConfigError
 from protocols.uplink.topics import every_up
 
@@ -163,7 +164,7 @@ def _client(broker: BrokerConfig, client_id: str) -> Client:
     if broker.tls:
         client.tls_set_context(tls(broker.ca))
     if broker.username:
-        client.username_pw_set(broker.username, password(broker.password_file))
+        client.username_pw_set(broker.username, password(broker))
     if not newer:
         client.connect_async(broker.host, broker.port, _KEEPALIVE_S)
         return client
@@ -192,15 +193,11 @@ def tls(ca: str) -> ssl.SSLContext:
         raise ConfigError(f"broker.ca {ca}: {error}") from error
 
 
-def password(file: str) -> str | None:
-    """Return a file's first line; None if there is no file.
+def password(broker: BrokerConfig) -> str | None:
+    """Return the password for the broker; None if there is none.
 
     Raises:
-        ConfigError: It cannot be read.
+        ConfigError: Its file can't be read.
     """
-    if not file:
-        return None
-    try:
-        return Path(file).read_text(encoding="utf-8").partition("\n")[0]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"broker.password_file {file}: {error}") from error
+    file = broker.password_file
+    return first_line("broker.password_file", Path(file)) if file else None

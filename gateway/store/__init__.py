@@ -34,12 +34,14 @@ class Accepted:
         batch: What it says, ready to be written.
         digest: SHA-256 of the message, 32 bytes.
         received_ms: When it came.
+        as_new: Whether somebody knows that none of its readings was erased.
     """
 
     station: Station
     batch: Prepared
     digest: bytes
     received_ms: int
+    as_new: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +92,15 @@ class Outcome:
         known: Readings that were stored already.
         amended: Readings that were stored already, and now say something else.
         fork: The station sent other bytes under the same counter before.
+        withheld: Readings of which nobody can tell whether they were erased; they are
+            in quarantine, see `gateway.store.gone`.
     """
 
     new: int = 0
     known: int = 0
     amended: int = 0
     fork: bool = False
+    withheld: int = 0
 
 
 @dataclass(frozen=True, slots=True)

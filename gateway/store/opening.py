@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from gateway.config import Config
+from gateway.secret_file import first_line
 from gateway.store import Store
 from gateway.store.sqlite import SqliteStore
-from protocols.config import ConfigError
 
 
 def open_store(config: Config) -> Store:
@@ -21,7 +21,7 @@ def open_store(config: Config) -> Store:
 
         return PostgresStore(config.store.url, password(config))
     config.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return SqliteStore(config.folder / "readings.sqlite")
+    return SqliteStore(config.sqlite)
 
 
 def password(config: Config) -> str | None:
@@ -31,9 +31,4 @@ def password(config: Config) -> str | None:
         ConfigError: Its file can't be read.
     """
     file = config.store.password_file
-    if not file:
-        return None
-    try:
-        return Path(file).read_text(encoding="utf-8").partition("\n")[0]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"store.password_file {file}: {error}") from error
+    return first_line("store.password_file", Path(file)) if file else None

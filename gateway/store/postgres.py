@@ -28,6 +28,12 @@ _VERSION = """
         needs integer NOT NULL
     )
 """
+# Up to which id all is committed that ever will be.
+_ARRIVED = {
+    "reading": "SELECT arrived()",
+    "device": "SELECT settled('device', 30298)",
+    "quarantine": "SELECT settled('quarantine', 30299)",
+}
 
 
 class PostgresStore(Reader):
@@ -52,7 +58,7 @@ class PostgresStore(Reader):
             raise StoreUnusable(f"the database of store.url: {error}") from error
         self._database = PostgresDatabase(url, password)
         self._writer = Writer(url, password)
-        self._reached, self._reaching = 0, Lock()
+        self._reached, self._reaching = dict[str, int](), Lock()
         super().__init__(self._database, self._arrived)
 
     def commit(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
@@ -62,13 +68,13 @@ class PostgresStore(Reader):
         self._writer.close()
         self._database.close()
 
-    def _arrived(self) -> int:
+    def _arrived(self, table: str) -> int:
         # A commit that was slow to lock makes it less for a while, though it takes no
         # id so low: whoever was told more before would take what lies between as seen.
-        now = int(self.database.rows("SELECT arrived()")[0][0])
+        now = int(self.database.rows(_ARRIVED[table])[0][0])
         with self._reaching:
-            self._reached = max(self._reached, now)
-            return self._reached
+            self._reached[table] = max(self._reached.get(table, 0), now)
+            return self._reached[table]
 
 
 def migrations() -> list[str]:

@@ -17,11 +17,14 @@ class Register:
         table: Its name.
         key: The two columns of text that name a row.
         more: What else a new row has, with its type.
+        settling: Locked with its last id before more are taken, as its lists go by id:
+            see ``settled`` in migration 0007. None has no list.
     """
 
     table: str
     key: tuple[str, str]
     more: tuple[tuple[str, str], ...] = ()
+    settling: int | None = None
 
 
 _SEEN = (("first_seen_ms", "bigint"), ("last_seen_ms", "bigint"))
@@ -36,6 +39,7 @@ DEVICES = Register(
         ("firmware", "text"),
         *_SEEN,
     ),
+    settling=30298,
 )
 DRIVERS = Register("driver", ("name", "version"))
 
@@ -101,11 +105,27 @@ class Names:
         names = [*self._register.key, *(name for name, _ in self._register.more)]
         types = ["text", "text", *(kind for _, kind in self._register.more)]
         marks = ", ".join(f"%s::{kind}[]" for kind in types)
+        if self._register.settling is not None:
+            settle(connection, self._register.table, self._register.settling)
         connection.execute(
             f"INSERT INTO {self._register.table} ({', '.join(names)}) "  # noqa: S608 - own constants
             f"SELECT * FROM unnest({marks}) ON CONFLICT DO NOTHING",
             columns(rows),
         )
+
+
+def settle(connection: Connection, table: str, prefix: int) -> None:
+    """Say that ids behind the last one of a table are on their way.
+
+    Args:
+        connection: In the transaction that takes them.
+        table: Its name.
+        prefix: Of its locks.
+    """
+    connection.execute(
+        f"SELECT pg_advisory_xact_lock_shared(({prefix}::bigint << 48) | last_value) "  # noqa: S608 - own constants
+        f"FROM {table}_id_seq"
+    )
 
 
 def columns(rows: Collection[Row]) -> list[list[object]]:

@@ -1,6 +1,5 @@
 """Readings on their way into the PostgreSQL store, each at most once by its key."""
 
-from itertools import groupby
 from operator import itemgetter
 
 import psycopg
@@ -8,12 +7,11 @@ import psycopg
 from gateway.store.database import Row
 from gateway.store.postgres_database import Connection, escaped
 from gateway.store.postgres_names import columns
-from gateway.store.rows import FACTS, KEY, READING, reading_of
+from gateway.store.remade import reading_of
+from gateway.store.rows import FACTS, KEY, READING
 from protocols.observation import Device, fingerprint
 
-_KEY = slice(1, 1 + len(KEY))
-_MEMORY = slice(1, 5)  # device, generation, slot, kind: ordinals grow within
-_PERSON, _TIME = READING.index("person"), READING.index("device_time")
+_PERSON = READING.index("person")
 _TYPES = (
     "int8", "int8", "int4", "int2", "int2", "int8", "int4", "int8", "int8", "int8",
     "int2", "int8", "int8", "text", "int2", "int2", "int4", "text", "text", "text",
@@ -49,22 +47,6 @@ _AMEND = f"""
     ORDER BY w.reading, w.fingerprint, s.id
     ON CONFLICT (reading, fingerprint) DO NOTHING RETURNING id
 """  # noqa: S608
-_LAST_GONE = """
-    SELECT device, generation, slot, kind, last FROM
-        unnest(%s::bigint[], %s::integer[], %s::smallint[], %s::smallint[])
-            AS w (device, generation, slot, kind),
-        LATERAL (SELECT max(g.ordinal) AS last FROM gone g
-            WHERE (g.device, g.generation, g.slot, g.kind)
-                = (w.device, w.generation, w.slot, w.kind)) AS found
-    WHERE last IS NOT NULL
-"""
-_GONE = f"""
-    SELECT w.id FROM gone g
-    JOIN unnest(%s::bigint[], %s::bigint[], %s::integer[], %s::smallint[],
-        %s::smallint[], %s::bigint[], %s::integer[], %s::text[])
-        AS w (id, {_KEYS}, device_time) USING ({_KEYS})
-    WHERE g.why <> 'archived' OR g.device_time IS NOT DISTINCT FROM w.device_time
-"""  # noqa: S608
 
 
 def keep(connection: Connection, rows: list[Row]) -> tuple[list[Row], set[int]]:
@@ -79,7 +61,7 @@ def keep(connection: Connection, rows: list[Row]) -> tuple[list[Row], set[int]]:
     """
     # Stores are fastest when keys come in order, and gateways that store the same keys
     # in one order wait for each other, never both.
-    rows = _not_gone(connection, sorted(rows, key=itemgetter(*range(1, 7), 0)))
+    rows = sorted(rows, key=itemgetter(*range(1, 7), 0))
     if not rows:
         return [], set()
     try:
@@ -126,24 +108,3 @@ def _different(connection: Connection) -> list[tuple[int, int, bytes]]:
 
 def _fingerprint(key: Row, facts: Row) -> bytes:
     return fingerprint(reading_of(Device("any"), ("", ""), key, facts))
-
-
-def _not_gone(connection: Connection, rows: list[Row]) -> list[Row]:
-    """Return ``rows`` without those that were erased or archived."""
-    memories = [memory for memory, _ in groupby(rows, itemgetter(_MEMORY))]
-    if not memories:
-        return rows
-    found = connection.execute(_LAST_GONE, columns(memories)).fetchall()
-    last = {row[:4]: row[4] for row in found}
-    if not last:
-        return rows
-    # What is behind all that is gone of its memory, as most is, needs no search.
-    doubtful = [
-        (row[0], *row[_KEY], row[_TIME])
-        for row in rows
-        if row[5] <= last.get(row[_MEMORY], -1)
-    ]
-    if not doubtful:
-        return rows
-    gone = {number for (number,) in connection.execute(_GONE, columns(doubtful))}
-    return [row for row in rows if row[0] not in gone]

@@ -5,33 +5,35 @@ lock in one order: names, the ledger, readings by key, then what is counted, by 
 """
 
 from bisect import bisect_right
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import groupby
+from dataclasses import dataclass, field
 from operator import attrgetter, itemgetter
 
 import psycopg
 
 from gateway.store import Accepted, Delivery, Greeting, Outcome, Refused, StoreRefused
 from gateway.store.database import Row
+from gateway.store.gone import withheld
 from gateway.store.postgres_database import Connection, errors_told, settings
+from gateway.store.postgres_gone import not_gone
 from gateway.store.postgres_names import DEVICES, DRIVERS, STATIONS, Names, columns
+from gateway.store.postgres_quarantine import quarantine
 from gateway.store.postgres_readings import keep
-from gateway.store.rows import READING, rows
+from gateway.store.rows import READING, rows, tallied
 from protocols.observation import Device
 from protocols.uplink.topics import Station
 
 _BLOCK = 16_384  # as the sequence counts; no batch is longer
-# While one commit waits or its gateway is silent, readers wait too.
-_PATIENCE = """
+# While one commit waits or its gateway is silent, readers wait too. What is compiled
+# takes longer than to run it, here too.
+_SETTINGS = """
     SET LOCAL lock_timeout = '10s';
-    SET LOCAL idle_in_transaction_session_timeout = '30s'
+    SET LOCAL idle_in_transaction_session_timeout = '30s';
+    SET LOCAL jit = off
 """
-_ID, _DEVICE, _KIND, _BATCH, _UTC, _QUALITY = map(
-    READING.index, ("id", "device", "kind", "batch", "utc_ms", "quality")
-)
+_BATCH = READING.index("batch")
 
 # Both as migration 0001 says: nobody takes keys away while they are looked up, and
 # readers stop below the ids that are on their way.
@@ -92,14 +94,6 @@ _TALLY = """
         last_utc_ms = greatest(t.last_utc_ms, excluded.last_utc_ms),
         last_reading = greatest(t.last_reading, excluded.last_reading)
 """
-_QUARANTINE = """
-    INSERT INTO quarantine AS q
-        (topic, station, digest, reason, message, received_ms, last_received_ms)
-    VALUES (%s, %s, %s, %s, %s, %s, %s)
-    ON CONFLICT (topic, digest) DO UPDATE SET
-        deliveries = q.deliveries + 1,
-        last_received_ms = greatest(q.last_received_ms, excluded.last_received_ms)
-"""
 _GREET = "UPDATE station SET status = %s, status_ms = %s WHERE id = %s"
 
 _BatchKey = tuple[int, int, bytes]  # station, counter, digest
@@ -107,7 +101,10 @@ _BatchKey = tuple[int, int, bytes]  # station, counter, digest
 
 @dataclass(slots=True)
 class _Entry:
-    """A batch, and what came of it; ``first`` is its first reading's id, 0 is none."""
+    """A batch, and what came of it.
+
+    ``first`` is its first reading's id, 0 is none; ``withheld`` are places in it.
+    """
 
     delivery: Accepted
     station: int
@@ -116,13 +113,15 @@ class _Entry:
     amended: int = 0
     fork: bool = False
     first: int = 0
+    withheld: list[int] = field(default_factory=list)
 
     @property
     def key(self) -> _BatchKey:
         return self.station, self.delivery.batch.counter, self.delivery.digest
 
     def outcome(self) -> Outcome:
-        return Outcome(self.new, self.known, self.amended, self.fork)
+        apart = len(self.withheld)
+        return Outcome(self.new, self.known - apart, self.amended, self.fork, apart)
 
 
 class Writer:
@@ -162,7 +161,7 @@ class Writer:
         known = self._stations, self._devices, self._drivers
         try:
             with connection.transaction():
-                connection.execute(_PATIENCE)
+                connection.execute(_SETTINGS)
                 yield connection
             durable = True
         finally:
@@ -191,7 +190,10 @@ class Writer:
         drivers = self._driver_numbers(connection, entered)
         entered = _enter(connection, entered)
         told = [row for one in entered for row in _rows(one, devices, drivers)]
-        new, amended = keep(connection, told)
+        as_new = {one.first for one in entered if one.delivery.as_new}
+        left = not_gone(connection, told, as_new)
+        new, amended = keep(connection, left.rows)
+        kept_apart = _withheld(entered, left.in_doubt)
         if len(new) < len(told):
             _correct(connection, entered, new, amended)
         again = [one for one in accepted.values() if not one.first]
@@ -200,8 +202,9 @@ class Writer:
             connection.execute(_AGAIN, entry.key)
         _see_stations(connection, deliveries, stations)
         _see_devices(connection, entered, devices)
-        _tally(connection, new)
-        _quarantine(connection, deliveries, stations)
+        if new:
+            connection.execute(_TALLY, columns(tallied(new)))
+        quarantine(connection, [*deliveries, *kept_apart], stations)
         return [
             accepted[at].outcome() if at in accepted else Outcome()
             for at in range(len(deliveries))
@@ -278,10 +281,8 @@ def _enter(connection: Connection, entries: list[_Entry]) -> list[_Entry]:
     rows = []
     for entry in ordered:
         batch = entry.delivery.batch
-        times = [ms for group in batch.groups for ms in group.utc_ms if ms is not None]
-        first_ms, last_ms = min(times, default=None), max(times, default=None)
         made_ms, received_ms = batch.made_ms, entry.delivery.received_ms
-        counted = (entry.first, batch.count, first_ms, last_ms)
+        counted = (entry.first, batch.count, *batch.span_ms)
         rows.append((*entry.key, made_ms, received_ms, *counted))
     ours = {number for (number,) in connection.execute(_ENTER, columns(rows))}
     for entry in entries:
@@ -303,6 +304,21 @@ def _rows(
         device = devices[entry.delivery.station.tenant, group.device.id]
         yield from rows(group, first, device, entry.first, drivers[group.driver])
         first += group.count
+
+
+def _withheld(entries: Sequence[_Entry], ids: Iterable[int]) -> list[Refused]:
+    """Note which readings of which batches are withheld; return them as messages."""
+    by_first = {entry.first: entry for entry in entries}
+    firsts = sorted(by_first)
+    for number in ids:
+        first = firsts[bisect_right(firsts, number) - 1]
+        by_first[first].withheld.append(number - first)
+    return [
+        message
+        for entry in entries
+        if entry.withheld
+        for message in withheld(entry.delivery, entry.withheld)
+    ]
 
 
 def _correct(
@@ -361,36 +377,6 @@ def _see_devices(
     if seen:
         found = columns([seen[number] for number in sorted(seen)])
         connection.execute(_SEEN_DEVICES, (found[0], *found))
-
-
-def _tally(connection: Connection, new: Sequence[Row]) -> None:
-    """Count new readings; they come by device, and by kind within it nearly so."""
-    tallies: dict[tuple[int, int], list[Row]] = defaultdict(list)
-    for name, alike in groupby(new, itemgetter(_DEVICE, _KIND)):
-        tallies[name] += alike
-    counted = []
-    for name in sorted(tallies):
-        found = tallies[name]
-        times = [row[_UTC] for row in found if row[_UTC] is not None]
-        flagged = sum(row[_QUALITY] != 0 for row in found)
-        first_ms, last_ms = min(times, default=None), max(times, default=None)
-        last = max(row[_ID] for row in found)
-        counted.append((*name, len(found), flagged, first_ms, last_ms, last))
-    if counted:
-        connection.execute(_TALLY, columns(counted))
-
-
-def _quarantine(
-    connection: Connection,
-    deliveries: Sequence[Delivery],
-    stations: Mapping[Station, int],
-) -> None:
-    refused = [one for one in deliveries if isinstance(one, Refused)]
-    for one in sorted(refused, key=attrgetter("topic", "digest")):
-        station = None if one.station is None else stations[one.station]
-        told = (one.topic, station, one.digest, one.reason, one.message)
-        times = (one.received_ms, one.received_ms)
-        connection.execute(_QUARANTINE, (*told, *times))
 
 
 def _said_of(device: Device) -> Row:

@@ -20,53 +20,28 @@ from gateway.store import (
     Tally,
 )
 from gateway.store.database import Database, Row
-from gateway.store.rows import FACTS, KEY, KIND_NUMBERS, reading_of
+from gateway.store.rows import KIND_NUMBERS
+from gateway.store.whole import DEVICE, Place, Whole, listed
 from protocols.observation import Device, Kind
 from protocols.uplink.group import KINDS
 from protocols.uplink.topics import Station
 
 _BATCHES = 64  # looked through at a time
+_RANGES = 1_024  # so many ids of theirs in one query, or as few more as its page holds
 _ANY = 1 << 62
-_Place = tuple[int, int]  # of a reading: its id, its device
-_DEVICE = "d.device, d.manufacturer, d.model, d.serial, d.firmware"
-_SAID = (
-    "r.device, b.received_ms, s.tenant, s.station, v.name, v.version, "
-    + _DEVICE
-    + ", "
-    + ", ".join(f"r.{name}" for name in KEY)
-    + ", "
-    + ", ".join(f"{{0}}.{name}" for name in FACTS)
-)
-# Names of tables and columns are this module's own constants, ids are integers.
-_READINGS = f"""
-    SELECT r.id, (SELECT count(*) FROM amendment a WHERE a.reading = r.id),
-        {_SAID.format("r")}
-    FROM {{}}
-    JOIN batch b ON b.id = r.batch
-    JOIN station s ON s.id = b.station
-    JOIN driver v ON v.id = r.driver
-    JOIN device d ON d.id = r.device
-    WHERE {{}}
-"""  # noqa: S608
-_OF_PARTS = _READINGS.format(
-    """unnest(string_to_array(:ids, ',')::bigint[],
-            string_to_array(:devices, ',')::bigint[]) AS w (id, device)
-        JOIN reading r ON r.id = w.id AND r.device = w.device""",
-    "true",
-)
-_AMENDMENTS = f"""
-    SELECT a.id, 0, {_SAID.format("a")}, b.digest, a.reading
-    FROM amendment a
-    JOIN reading r ON r.id = a.reading
-    JOIN batch b ON b.id = a.batch
-    JOIN station s ON s.id = b.station
-    JOIN driver v ON v.id = a.driver
-    JOIN device d ON d.id = r.device
-    WHERE {{}} ORDER BY a.id LIMIT :limit
-"""  # noqa: S608
+_IN_RANGES = """
+    SELECT r.id, r.device
+    FROM unnest(string_to_array(:firsts, ',')::bigint[],
+        string_to_array(:lasts, ',')::bigint[]) AS w (first, last)
+    CROSS JOIN LATERAL (
+        SELECT r.id, r.device FROM reading r
+        WHERE r.id >= w.first AND r.id <= w.last AND {}
+        ORDER BY r.id LIMIT :limit) AS r
+    ORDER BY r.id LIMIT :limit
+"""
 _DEVICES = f"""
-    SELECT d.id, d.tenant, {_DEVICE}, d.first_seen_ms, d.last_seen_ms
-    FROM device d WHERE d.id > :after ORDER BY d.id LIMIT :limit
+    SELECT d.id, d.tenant, {DEVICE}, d.first_seen_ms, d.last_seen_ms
+    FROM device d WHERE d.id > :after AND d.id <= :last ORDER BY d.id LIMIT :limit
 """  # noqa: S608
 _TALLIES = """
     SELECT device, kind, readings, flagged, first_utc_ms, last_utc_ms FROM tally
@@ -76,7 +51,7 @@ _QUARANTINE = """
     SELECT q.id, q.topic, s.tenant, s.station, q.reason, q.message, q.received_ms,
         q.last_received_ms, q.deliveries, q.replayed_ms, q.outcome
     FROM quarantine q LEFT JOIN station s ON s.id = q.station
-    WHERE q.id > :after ORDER BY q.id LIMIT :limit
+    WHERE q.id > :after AND q.id <= :last ORDER BY q.id LIMIT :limit
 """
 
 
@@ -85,14 +60,16 @@ class Reader:
 
     Args:
         database: The store's.
-        arrived: Tells the id up to which all is committed that ever will be; a page
-            ends there, so that no commit that comes late is behind a cursor.
+        arrived: Tells the id of a table, ``reading``, ``device`` or ``quarantine``, up
+            to which all is committed that ever will be; a page ends there, so that no
+            commit that comes late is behind a cursor.
     """
 
     def __init__(
-        self, database: Database, arrived: Callable[[], int] = lambda: _ANY
+        self, database: Database, arrived: Callable[[str], int] = lambda _: _ANY
     ) -> None:
         self.database, self._arrived = database, arrived
+        self._whole = Whole(database)
 
     def readings(self, which: Filter, after: int, limit: int) -> list[Stored]:
         """Return a page of readings, as `Store.readings` says."""
@@ -106,11 +83,11 @@ class Reader:
             )
         if which.device is not None:
             devices = self._numbers("device", which.device)
-            conditions.append(f"r.device IN ({_listed(devices)})")
+            conditions.append(f"r.device IN ({listed(devices)})")
         # Asked once, and before all else: what comes later is the next page's.
-        values["last"] = self._arrived()
+        values["last"] = self._arrived("reading")
 
-        def places(after: int, limit: int) -> list[_Place]:
+        def places(after: int, limit: int) -> list[Place]:
             if which.device is None and (of_batch or _timed(which)):
                 ids = self._through_batches(
                     which, of_batch, conditions, values, after, limit
@@ -123,7 +100,7 @@ class Reader:
         # found is made up for by what follows.
         while room := limit - len(found):
             some = places(after, room)
-            found += self._stored(some)
+            found += self._whole.at(some)
             if len(some) < room:
                 break
             after = some[-1][0]
@@ -142,42 +119,47 @@ class Reader:
         found: list[Stored] = []
         while room := limit - len(found):  # as in `readings`
             of_spans = [
-                self._of_span(span, kinds, after, room, newest_first=newest_first)
-                for span in spans
+                self._times(span, at, kinds, after, room, newest_first=newest_first)
+                for at, span in enumerate(spans)
             ]
             some = [*islice(merge(*of_spans, reverse=newest_first), room)]
-            stored = {one.id: one for one in self._stored([at for _, at in some])}
-            found += [stored[at] for _, (at, _) in some if at in stored]
+            within: dict[int, list[tuple[int, int]]] = defaultdict(list)
+            for utc_ms, number, at in some:
+                within[at].append((utc_ms, number))
+            whole = self._whole.within(
+                _narrowed(spans[at], kinds, own) for at, own in within.items()
+            )
+            stored = {one.id: one for one in whole}
+            found += [stored[number] for _, number, _ in some if number in stored]
             if len(some) < room:
                 break
-            after = some[-1][0], some[-1][1][0]
+            after = some[-1][:2]
         return found
 
     def reading(self, number: int) -> Stored | None:
         """Return one reading, or None."""
         query = "SELECT r.id, r.device FROM reading r WHERE r.id = :number"
         places = [(row[0], row[1]) for row in self._rows(query, number=number)]
-        return next(iter(self._stored(places)), None)
+        return next(iter(self._whole.at(places)), None)
 
     def amendments(self, number: int) -> list[Amendment]:
         """Return the other reports of one reading."""
-        query = _AMENDMENTS.format("a.reading = :number")
-        return [_amendment(row) for row in self._rows(query, number=number, limit=1000)]
+        return self._whole.amendments("a.reading = :number", 1_000, number=number)
 
     def amended(self, after: int, limit: int) -> list[Amendment]:
         """Return a page of all amendments."""
-        query = _AMENDMENTS.format("a.id > :after AND a.id <= :last")
-        found = self._rows(query, after=after, last=self._arrived(), limit=limit)
-        return [_amendment(row) for row in found]
+        last, behind = self._arrived("reading"), "a.id > :after AND a.id <= :last"
+        return self._whole.amendments(behind, limit, after=after, last=last)
 
     def last(self) -> int:
         """Return the id of the last reading; 0 if there is none."""
         query = "SELECT coalesce(max(last_id), 0) FROM batch WHERE last_id <= :last"
-        return int(self._rows(query, last=self._arrived())[0][0])
+        return int(self._rows(query, last=self._arrived("reading"))[0][0])
 
     def devices(self, after: int, limit: int) -> list[StoredDevice]:
         """Return a page of devices."""
-        rows = self._rows(_DEVICES, after=after, limit=limit)
+        last = self._arrived("device")
+        rows = self._rows(_DEVICES, after=after, last=last, limit=limit)
         first, last = (rows[0][0], rows[-1][0]) if rows else (0, 0)
         tallies: dict[int, list[Tally]] = defaultdict(list)
         for device, kind, *counts in self._rows(_TALLIES, first=first, last=last):
@@ -196,6 +178,8 @@ class Reader:
 
     def quarantine(self, after: int, limit: int) -> list[Quarantined]:
         """Return a page of kept messages."""
+        last = self._arrived("quarantine")
+        rows = self._rows(_QUARANTINE, after=after, last=last, limit=limit)
         return [
             Quarantined(
                 id=row[0],
@@ -209,7 +193,7 @@ class Reader:
                 replayed_ms=row[9],
                 outcome=row[10],
             )
-            for row in self._rows(_QUARANTINE, after=after, limit=limit)
+            for row in rows
         ]
 
     def _of_batch(self, which: Filter) -> list[str]:
@@ -223,7 +207,7 @@ class Reader:
         else:
             return []
         numbers = [n for n, tenant in found if which.tenant in (None, tenant)]
-        return [f"b.station IN ({_listed(numbers)})"]
+        return [f"b.station IN ({listed(numbers)})"]
 
     def _through_batches(  # noqa: PLR0917 - what was asked for, and what it came to
         self,
@@ -233,7 +217,7 @@ class Reader:
         values: dict[str, Any],
         after: int,
         limit: int,
-    ) -> Iterator[_Place]:
+    ) -> Iterator[Place]:
         """Yield places in order, of batches that may hold what is asked for."""
         where = ["b.last_id > :after", "b.first_id <= :last", *of_batch]
         if which.since_ms is not None:
@@ -246,11 +230,32 @@ class Reader:
         )
         named = {mark: value for mark, value in values.items() if mark != "kind"}
         while batches := self._rows(query, after=after, **named):
+            ranges = []
             for first, last in _joined(batches):
-                after = max(after, first - 1)
-                within = values | {"last": min(last, values["last"])}
-                yield from self._ids(conditions, within, after, limit)
+                ranges.append((max(after + 1, first), min(last, values["last"])))
                 after = last
+            for some in _together(ranges, max(limit, _RANGES)):
+                yield from self._in_ranges(some, conditions, values, limit)
+
+    def _in_ranges(
+        self,
+        ranges: Sequence[tuple[int, int]],
+        conditions: Sequence[str],
+        values: dict[str, Any],
+        limit: int,
+    ) -> Iterator[Place]:
+        """Yield places in order, the first ``limit`` of ranges of ids in order."""
+        if self.database.engine == "sqlite":
+            for first, last in ranges:
+                within = values | {"last": last}
+                yield from self._ids(conditions, within, first - 1, limit)
+            return
+        # A query of each would be planned for every part of the table each time.
+        firsts, lasts = (listed(ids) for ids in zip(*ranges, strict=True))
+        query = _IN_RANGES.format(" AND ".join(conditions))
+        named = {mark: value for mark, value in values.items() if mark != "last"}
+        found = self._rows(query, firsts=firsts, lasts=lasts, limit=limit, **named)
+        yield from ((row[0], row[1]) for row in found)
 
     def _ids(
         self,
@@ -258,7 +263,7 @@ class Reader:
         values: dict[str, Any],
         after: int,
         limit: int,
-    ) -> list[_Place]:
+    ) -> list[Place]:
         where = ["r.id > :after", "r.id <= :last", *conditions]
         query = (
             f"SELECT r.id, r.device FROM reading r WHERE {' AND '.join(where)} "  # noqa: S608
@@ -267,27 +272,18 @@ class Reader:
         found = self._rows(query, after=after, limit=limit, **values)
         return [(row[0], row[1]) for row in found]
 
-    def _of_span(
+    def _times(
         self,
         span: Span,
+        at: int,
         kinds: Collection[Kind] | None,
         after: tuple[int, int] | None,
         limit: int,
         *,
         newest_first: bool,
-    ) -> list[tuple[int, _Place]]:
-        where = ["r.device = :device", "r.utc_ms >= :from", "r.utc_ms < :until"]
-        values: dict[str, Any] = {
-            "device": span.device,
-            "from": span.from_ms,
-            "until": span.until_ms,
-        }
-        if span.slot is not None:
-            where.append("r.slot = :slot")
-            values["slot"] = span.slot
-        if kinds is not None:
-            numbers = sorted(KIND_NUMBERS[kind] for kind in kinds)
-            where.append(f"r.kind IN ({_listed(numbers)})")
+    ) -> list[tuple[int, int, int]]:
+        """Return true times and ids of the first readings of the span ``at``."""
+        where, values = _of(span, kinds)
         direction = "DESC" if newest_first else "ASC"
         if after is not None:
             sign = "<" if newest_first else ">"
@@ -298,20 +294,7 @@ class Reader:
             f"ORDER BY r.utc_ms {direction}, r.id {direction} LIMIT :limit"
         )
         found = self._rows(query, limit=limit, **values)
-        return [(row[0], (row[1], span.device)) for row in found]
-
-    def _stored(self, places: Sequence[_Place]) -> list[Stored]:
-        """Return readings, in order of arrival."""
-        if not places:
-            return []
-        ids, devices = (_listed(numbers) for numbers in zip(*places, strict=True))
-        if self.database.engine == "postgres":
-            # The device says in which part a reading is, and one text for all of them
-            # is planned once: over many parts that takes longer than to run it.
-            rows = self._rows(_OF_PARTS, ids=ids, devices=devices)
-        else:
-            rows = self._rows(_READINGS.format("reading r", f"r.id IN ({ids})"))
-        return sorted(map(_stored, rows), key=lambda one: one.id)
+        return [(row[0], row[1], at) for row in found]
 
     def _numbers(self, table: str, name: str) -> list[int]:
         query = f"SELECT id FROM {table} WHERE {table} = :name"  # noqa: S608
@@ -330,14 +313,44 @@ def _conditions(which: Filter) -> tuple[list[str], dict[str, Any]]:
     sign = "<>" if which.kind is None else "="
     kind = KIND_NUMBERS[which.kind or Kind.CONTROL_SOLUTION]
     conditions, values = [f"r.kind {sign} :kind"], {"kind": kind}
+    # Without a device, an index on device and time is of no use: + hides it.
+    utc_ms = "+r.utc_ms" if which.device is None else "r.utc_ms"
     for mark, sign, time_ms in (
         ("since", ">=", which.since_ms),
         ("until", "<", which.until_ms),
     ):
         if time_ms is not None:
-            conditions.append(f"r.utc_ms {sign} :{mark}")
+            conditions.append(f"{utc_ms} {sign} :{mark}")
             values[mark] = time_ms
     return conditions, values
+
+
+def _of(span: Span, kinds: Collection[Kind] | None) -> tuple[list[str], dict[str, Any]]:
+    """Return what a span asks of a row, and the values for its marks."""
+    where = ["r.device = :device", "r.utc_ms >= :from", "r.utc_ms < :until"]
+    values = {"device": span.device, "from": span.from_ms, "until": span.until_ms}
+    if span.slot is not None:
+        where.append("r.slot = :slot")
+        values["slot"] = span.slot
+    if kinds is not None:
+        numbers = sorted(KIND_NUMBERS[kind] for kind in kinds)
+        where.append(f"r.kind IN ({listed(numbers)})")
+    return where, values
+
+
+def _narrowed(
+    span: Span, kinds: Collection[Kind] | None, found: Sequence[tuple[int, int]]
+) -> tuple[list[str], dict[str, Any]]:
+    """Return what leads from times and ids found in a span to their rows, or few more.
+
+    By device and time, as they were found, is the shortest way. The ids leave out most
+    others of the same times, as of a clock that stands; + hides the index on them.
+    """
+    times, ids = zip(*found, strict=True)
+    where, values = _of(span, kinds)
+    values |= {"from": min(times), "until": max(times) + 1}
+    values |= {"first": min(ids), "last": max(ids)}
+    return [*where, "+r.id BETWEEN :first AND :last"], values
 
 
 def _joined(ranges: Sequence[Row]) -> Iterator[tuple[int, int]]:
@@ -351,30 +364,17 @@ def _joined(ranges: Sequence[Row]) -> Iterator[tuple[int, int]]:
     yield first, last
 
 
-def _listed(numbers: Sequence[int]) -> str:
-    """Return integers for IN; of none, what no id is."""
-    return ", ".join(map(str, numbers)) or "-1"
-
-
-def _stored(row: Row) -> Stored:
-    number, amendments, device, received_ms = row[:4]
-    tenant, station, driver, version = row[4:8]
-    said = row[13:]
-    reading = reading_of(
-        Device(*row[8:13]),
-        (driver, version),
-        said[: len(KEY)],
-        said[len(KEY) : len(KEY) + len(FACTS)],
-    )
-    return Stored(
-        id=number,
-        device=device,
-        station=Station(tenant, station),
-        reading=reading,
-        received_ms=received_ms,
-        amendments=amendments,
-    )
-
-
-def _amendment(row: Row) -> Amendment:
-    return Amendment(_stored(row[:-2]), bytes(row[-2]), row[-1])
+def _together(
+    ranges: Sequence[tuple[int, int]], least: int
+) -> Iterator[list[tuple[int, int]]]:
+    """Yield runs of ranges that hold at least so many ids; the last may hold fewer."""
+    some: list[tuple[int, int]] = []
+    room = least
+    for first, last in ranges:
+        some.append((first, last))
+        room -= last - first + 1
+        if room <= 0:
+            yield some
+            some, room = [], least
+    if some:
+        yield some

@@ -1,14 +1,15 @@
-"""Readings as rows of either store, and back.
+"""Readings as rows of either store; `gateway.store.remade` leads back.
 
 A row of `READING` begins with its id and its key, in the order of `KEY`; what its batch
 says already, the row does not say again. JSON keeps exact decimals as text.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import lru_cache
-from itertools import repeat
+from itertools import groupby, repeat, starmap
+from operator import itemgetter
 from typing import Any
 
 import cbor2
@@ -17,22 +18,10 @@ import numpy as np
 
 from gateway.store.database import Row
 from protocols.gatt.time import DateTime
-from protocols.observation import (
-    Device,
-    Kind,
-    LinkSecurity,
-    Observation,
-    Quality,
-    Quantity,
-    Reading,
-    State,
-    TimeMethod,
-    Unit,
-    Value,
-)
+from protocols.observation import Device, Kind, Reading
 from protocols.uplink.batch import Opened, open_batch
 from protocols.uplink.facts import read_time
-from protocols.uplink.group import KINDS, Group, Values, decimal
+from protocols.uplink.group import KINDS, Group, decimal, discriminator, each
 
 KEY = ("device", "generation", "slot", "kind", "ordinal", "discriminator")
 FACTS = (
@@ -41,15 +30,12 @@ FACTS = (
     '"values"', "raw",
 )  # fmt: skip
 READING = ("id", *KEY, "batch", "driver", *FACTS)
+_ID, _DEVICE, _KIND, _UTC, _QUALITY = map(
+    READING.index, ("id", "device", "kind", "utc_ms", "quality")
+)
 KIND_NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 
-_SEQUENCES, _ARRIVALS = 1 << 32, 1 << 62  # of ordinals: these end, those begin
-_REMEMBERED = 1 << 16
-
-_Pairs = tuple[tuple[str, str], ...]
-_VALUES = msgspec.json.Decoder(list[tuple[Quantity, Unit, str | None, int]])
-_PAIRS = msgspec.json.Decoder(_Pairs)
-_NAMES = msgspec.json.Decoder(tuple[str, ...])
+_REMEMBERED = 1 << 14  # texts, as most values come again
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +61,13 @@ class Prepared:
         """How many readings it holds."""
         return sum(group.count for group in self.groups)
 
+    @property
+    def span_ms(self) -> tuple[int | None, int | None]:
+        """The first and the last true time in it; None where none is known."""
+        told = (ms for group in self.groups for ms in group.columns["utc_ms"])
+        known = [ms for ms in told if ms is not None]
+        return min(known, default=None), max(known, default=None)
+
     def readings(self) -> tuple[Reading, ...]:
         """Return its readings one by one."""
         return open_batch(self.message).readings()
@@ -82,26 +75,21 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A group of a batch as rows, but for the numbers that a store gives.
+    """A group of a batch as columns of rows, but for the numbers that a store gives.
 
     Attributes:
         device: The device of all.
         driver: Name and version of the driver of all.
         kind: The kind of all.
-        utc_ms: The true times; None is unknown.
-        parts: One a reading: its key without the device, and its facts.
+        count: How many readings they are.
+        columns: Of `KEY` but the device, and of `FACTS`: one item a reading.
     """
 
     device: Device
     driver: tuple[str, str]
     kind: Kind
-    utc_ms: list[int | None]
-    parts: list[tuple[Row, Row]]
-
-    @property
-    def count(self) -> int:
-        """How many readings it holds."""
-        return len(self.parts)
+    count: int
+    columns: dict[str, list[Any]]
 
 
 def prepare(batch: Opened, message: bytes) -> Prepared:
@@ -111,16 +99,11 @@ def prepare(batch: Opened, message: bytes) -> Prepared:
         batch: What ``message`` says.
         message: As it came.
     """
-    groups = []
-    for group in batch.groups:
-        device, driver, kind, times = (
-            group.device,
-            group.driver,
-            group.kind,
-            group.utc_ms,
-        )
-        groups.append(Made(device, driver, kind, times, _parts(group)))
-    return Prepared(batch.station, batch.counter, batch.made_ms, tuple(groups), message)
+    groups = tuple(
+        Made(group.device, group.driver, group.kind, group.count, _columns(group))
+        for group in batch.groups
+    )
+    return Prepared(batch.station, batch.counter, batch.made_ms, groups, message)
 
 
 def rows(group: Made, first: int, device: int, batch: int, driver: int) -> list[Row]:
@@ -133,89 +116,81 @@ def rows(group: Made, first: int, device: int, batch: int, driver: int) -> list[
         batch: Of their batch.
         driver: Of their driver.
     """
-    said_by = (batch, driver)
-    return [
-        (number, device, *key, *said_by, *facts)
-        for number, (key, facts) in enumerate(group.parts, first)
-    ]
-
-
-def _parts(group: Group) -> list[tuple[Row, Row]]:
-    facts = group.facts
-    keys = zip(
-        facts["generation"],
-        [-1 if slot is None else slot for slot in facts["slot"]],
-        repeat(KIND_NUMBERS[group.kind], group.count),
-        group.ordinals(),
-        group.discriminators(),
-        strict=True,
+    count, columns = group.count, group.columns
+    return list(
+        zip(
+            range(first, first + count),
+            repeat(device, count),
+            *(columns[name] for name in KEY[1:]),
+            repeat(batch, count),
+            repeat(driver, count),
+            *(columns[name] for name in FACTS),
+            strict=True,
+        )
     )
-    said = zip(
-        group.utc_ms,
-        facts["time method"],
-        facts["time bound"],
-        facts["captured"],
-        _device_times(group),
-        facts["offset"],
-        facts["link"],
-        facts["quality"],
-        facts["person"],
-        _texts(facts["evidence"]),
-        _texts(facts["status"]),
-        _texts(facts["context"]),
-        _value_texts(group.values),
-        _raw(facts["raw"]),
-        strict=True,
-    )
-    return list(zip(keys, said, strict=True))
 
 
-def reading_of(
-    device: Device, driver: tuple[str, str], key: Sequence[int], facts: Row
-) -> Reading:
-    """Return the reading that a row tells.
+def tallied(new: Sequence[Row]) -> list[Row]:
+    """Return what new readings add to the tally of each device and kind.
 
     Args:
-        device: Of the row of its device.
-        driver: Name and version.
-        key: Of the row, in the order of `KEY`.
-        facts: Of the row, in the order of `FACTS`.
+        new: In the order of `READING`; by device, and by kind within it nearly so.
+
+    Returns:
+        Device, kind, how many, how many flagged, first and last true time, last id; in
+        order.
     """
-    _, generation, slot, kind, ordinal, _ = key
-    time, status, context, raw = facts[4], facts[10], facts[11], facts[13]
-    return Reading(
-        device=device,
-        driver=driver[0],
-        driver_version=driver[1],
-        observation=Observation(
-            kind=KINDS[kind],
-            values=tuple(_value(*parts) for parts in _VALUES.decode(facts[12])),
-            device_time=None if time is None else DateTime.parse(time),
-            offset_min=facts[5],
-            sequence=ordinal if ordinal < _SEQUENCES else None,
-            slot=None if slot < 0 else slot,
-            status=_NAMES.decode(status) if status else (),
-            context=_PAIRS.decode(context) if context else (),
-            raw=tuple(cbor2.loads(raw)) if raw else (),
-        ),
-        captured_ms=facts[3],
-        utc_ms=facts[0],
-        time_method=TimeMethod(facts[1]),
-        time_bound_ms=facts[2],
-        link=LinkSecurity(facts[6]),
-        quality=Quality(facts[7]),
-        generation=generation,
-        arrival=ordinal - _ARRIVALS if ordinal >= _ARRIVALS else None,
-        person=facts[8],
-        evidence=_PAIRS.decode(facts[9]) if facts[9] else (),
-    )
+    alike: dict[Row, list[Row]] = defaultdict(list)
+    for name, some in groupby(new, itemgetter(_DEVICE, _KIND)):
+        alike[name] += some
+    counted: list[Row] = []
+    for name, found in sorted(alike.items()):
+        times = [row[_UTC] for row in found if row[_UTC] is not None]
+        flagged = sum(row[_QUALITY] != 0 for row in found)
+        first_ms, last_ms = min(times, default=None), max(times, default=None)
+        last = max(row[_ID] for row in found)
+        counted.append((*name, len(found), flagged, first_ms, last_ms, last))
+    return counted
 
 
-def _device_times(group: Group) -> Iterable[str | None]:
+def _columns(group: Group) -> dict[str, list[Any]]:
+    facts = group.facts
+    discriminators, values = zip(*starmap(_told, group.said()), strict=True)
+    return {
+        "generation": facts["generation"],
+        "slot": each(facts["slot"], _slot),
+        "kind": [KIND_NUMBERS[group.kind]] * group.count,
+        "ordinal": group.ordinals(),
+        "discriminator": [*discriminators],
+        "utc_ms": group.utc_ms,
+        "time_method": facts["time method"],
+        "time_bound_ms": facts["time bound"],
+        "captured_ms": facts["captured"],
+        "device_time": _device_times(group),
+        "offset_min": facts["offset"],
+        "link": facts["link"],
+        "quality": facts["quality"],
+        "person": facts["person"],
+        "evidence": each(facts["evidence"], _text),
+        "status": each(facts["status"], _text),
+        "context": each(facts["context"], _text),
+        '"values"': [*values],
+        "raw": [
+            _frames_as((*map(len, frames),)) % (*frames,) if frames else None
+            for frames in facts["raw"]
+        ],
+    }
+
+
+def _device_times(group: Group) -> list[str | None]:
+    texts: list[str | None]
     texts = np.datetime_as_string(group.clock_s.astype("datetime64[s]")).tolist()
+    items = group.facts["device time"]
+    if {*map(type, items)} == {int}:
+        return texts
     return [
         text if type(item) is int else _odd(read_time(item))
-        for text, item in zip(texts, group.facts["device time"], strict=True)
+        for text, item in zip(texts, items, strict=True)
     ]
 
 
@@ -223,23 +198,25 @@ def _odd(time: DateTime | None) -> str | None:
     return None if time is None else str(time)
 
 
-def _texts(items: list[Any]) -> Iterable[str | None]:
-    """Return JSON of each item; where all are alike, made once."""
-    if items.count(items[0]) == len(items):
-        return [_text(items[0])] * len(items)
-    return map(_text, items)
+def _slot(slot: int | None) -> int:
+    return -1 if slot is None else slot
 
 
 def _text(item: Any) -> str | None:  # noqa: ANN401 - as its column allows it
     return _json(sorted(item.items()) if isinstance(item, dict) else item or ())
 
 
-def _value_texts(values: Sequence[Values]) -> list[str]:
-    shown = []
-    for column in values:
-        quantity, unit = column.quantity.value, column.unit.value
-        shown.append([_shown(quantity, unit, *each) for each in column.numbers()])
-    return [f"[{','.join(parts)}]" for parts in zip(*shown, strict=True)]
+@lru_cache(_REMEMBERED)
+def _told(
+    measured: tuple[tuple[str, str], ...],
+    numbers: tuple[Any, ...],
+    position: str | None,
+) -> tuple[int, str]:
+    """Return a reading's discriminator, and JSON of its values."""
+    parts = [
+        _shown(*what, *numbers[3 * at : 3 * at + 3]) for at, what in enumerate(measured)
+    ]
+    return discriminator(measured, numbers, position), f"[{','.join(parts)}]"
 
 
 @lru_cache(_REMEMBERED)
@@ -251,19 +228,15 @@ def _shown(
     return msgspec.json.encode([quantity, unit, text, state]).decode()
 
 
-def _raw(items: list[list[bytes]]) -> list[bytes | None]:
-    shapes = {(len(frames), len(frames[0]) if frames else 0) for frames in items}
-    if len(shapes) == 1 and {count for count, _ in shapes} == {1}:
-        # One frame each, all of one length: so is what stands before it.
-        head = cbor2.dumps(items[0]).removesuffix(items[0][0])
-        return [head + frames[0] for frames in items]
-    return [cbor2.dumps(frames) if frames else None for frames in items]
+@lru_cache(_REMEMBERED)
+def _frames_as(sizes: tuple[int, ...]) -> bytes:
+    """Return the CBOR of frames of these sizes, for `%` to put them in."""
+    found = bytes([0x80 | len(sizes)])
+    for size in sizes:
+        head = cbor2.dumps(bytes(size))[: -size or None]
+        found += head.replace(b"%", b"%%") + b"%b"
+    return found
 
 
 def _json(parts: Sequence[object]) -> str | None:
     return msgspec.json.encode(parts).decode() if parts else None
-
-
-def _value(quantity: Quantity, unit: Unit, number: str | None, state: int) -> Value:
-    exact = None if number is None else Decimal(number)
-    return Value(quantity, unit, exact, State(state))

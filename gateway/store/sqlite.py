@@ -6,6 +6,7 @@ below which a WAL may be corrupted.
 
 import re
 from collections.abc import Sequence
+from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
 
@@ -33,14 +34,15 @@ class SqliteStore(Reader):
         path: The database; made if it is not there.
 
     Raises:
-        StoreUnusable: The SQLite library is too old, the file is no database, or
-            it was written by a newer gateway.
+        StoreUnusable: The SQLite library is too old, the file is no database, it was
+            written by a newer gateway, or by an older one that still has it open.
     """
 
     def __init__(self, path: Path) -> None:
         refuse_old_sqlite(apsw.sqlite_lib_version())
         self._path = str(path)
         try:
+            self._update()
             self._database = SqliteDatabase(self._open)
             connection = self._database.connection
             connection.execute("PRAGMA journal_mode = WAL")
@@ -57,6 +59,29 @@ class SqliteStore(Reader):
 
     def close(self) -> None:
         self._database.close()
+
+    def _update(self) -> None:
+        """Bring a store that is there to this version, while nobody else has it open.
+
+        Whoever runs with the tables of before would go on with statements that no
+        longer say what was meant: what was erased since would be stored again.
+        """
+        with closing(self._open()) as connection:
+            version = int(connection.pragma("user_version"))
+        if not 0 < version < len(migrations()):
+            return
+        with closing(self._open()) as connection:
+            # In WAL mode whoever has looked into the file holds a lock on it until it
+            # is closed; asked for before the first look, this one is for all of it.
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            try:
+                migrate(connection, migrations())
+            except apsw.BusyError as error:
+                raise StoreUnusable(
+                    f"{self._path} is of version {version}, and another process has it "
+                    f"open: stop the gateway that runs on it, and whatever else, so "
+                    f"that it can be brought to version {len(migrations())}"
+                ) from error
 
     def _open(self) -> apsw.Connection:
         connection = apsw.Connection(self._path)

@@ -1,6 +1,5 @@
 """The writing half of the SQLite store: groups of deliveries, one commit each."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -9,23 +8,23 @@ import apsw
 
 from gateway.store import Accepted, Delivery, Greeting, Outcome, Refused
 from gateway.store.database import Row
+from gateway.store.gone import withheld
+from gateway.store.remade import reading_of
 from gateway.store.rows import (
     FACTS,
     KEY,
-    KIND_NUMBERS,
     READING,
     Made,
-    reading_of,
+    tallied,
 )
 from gateway.store.rows import rows as rows_of
 from gateway.store.sqlite_database import SqliteDatabase
+from gateway.store.sqlite_gone import not_gone
 from protocols.observation import Device, fingerprint
 from protocols.uplink.topics import Station
 
 _KEY = slice(1, 1 + len(KEY))
 _FACTS = slice(len(READING) - len(FACTS), len(READING))
-_TIME = READING.index("device_time")
-_UTC, _QUALITY = READING.index("utc_ms"), READING.index("quality")
 
 
 def _insert(table: str, columns: Sequence[str], unique: Sequence[str]) -> str:
@@ -49,9 +48,6 @@ _FIND_READING = (
     f"SELECT r.id, v.name, v.version, {', '.join(f'r.{name}' for name in FACTS)} "  # noqa: S608
     f"FROM reading r JOIN driver v ON v.id = r.driver WHERE {_OF_KEY}"
 )
-_IS_GONE = f"""
-    SELECT 1 FROM gone WHERE {_OF_KEY} AND (why <> 'archived' OR device_time IS ?)
-"""  # noqa: S608
 _TALLY = """
     INSERT INTO tally
         (device, kind, readings, flagged, first_utc_ms, last_utc_ms, last_reading)
@@ -65,22 +61,24 @@ _TALLY = """
             last_utc_ms, excluded.last_utc_ms),
         last_reading = excluded.last_reading
 """
+# An INSERT that meets a row would use up an id each time.
 _STATION = """
+    UPDATE station SET last_seen_ms = max(last_seen_ms, ?3)
+    WHERE tenant = ?1 AND station = ?2 RETURNING id
+"""
+_NEW_STATION = """
     INSERT INTO station (tenant, station, first_seen_ms, last_seen_ms)
-    VALUES (?1, ?2, ?3, ?3)
-    ON CONFLICT (tenant, station) DO UPDATE SET
-        last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)
-    RETURNING id
+    VALUES (?1, ?2, ?3, ?3) RETURNING id
 """
 _DEVICE = """
+    UPDATE device SET manufacturer = ?3, model = ?4, serial = ?5, firmware = ?6,
+        last_seen_ms = max(last_seen_ms, ?7)
+    WHERE tenant = ?1 AND device = ?2 RETURNING id
+"""
+_NEW_DEVICE = """
     INSERT INTO device (tenant, device, manufacturer, model, serial, firmware,
         first_seen_ms, last_seen_ms)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)
-    ON CONFLICT (tenant, device) DO UPDATE SET
-        manufacturer = excluded.manufacturer, model = excluded.model,
-        serial = excluded.serial, firmware = excluded.firmware,
-        last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)
-    RETURNING id
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) RETURNING id
 """
 _DRIVER = """
     INSERT INTO driver (name, version) VALUES (?, ?)
@@ -108,13 +106,16 @@ _QUARANTINE = """
 
 @dataclass(slots=True)
 class _Counts:
-    """Of one batch."""
+    """Of one batch; ``withheld`` are places in it, ``first`` its first id."""
 
+    delivery: Accepted
     batch: int
+    first: int = 0
     new: int = 0
     known: int = 0
     amended: int = 0
     fork: bool = False
+    withheld: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -125,14 +126,6 @@ class _Entry:
     group: Made
     device: int
     rows: list[Row]
-
-
-@dataclass(slots=True)
-class _Tally:
-    readings: int = 0
-    flagged: int = 0
-    last_reading: int = 0
-    utc_ms: list[int] = field(default_factory=list)
 
 
 class Writer:
@@ -173,14 +166,26 @@ class Writer:
         connection.executemany(
             _COUNT_BATCH,
             [
-                (counts.new, counts.known, counts.amended, counts.batch)
+                (
+                    counts.new,
+                    counts.known + len(counts.withheld),
+                    counts.amended,
+                    counts.batch,
+                )
                 for counts in counted.values()
                 if counts.batch
             ],
         )
         for at, counts in counted.items():
+            if counts.withheld:
+                for some in withheld(counts.delivery, counts.withheld):
+                    self._quarantine(connection, some)
             outcomes[at] = Outcome(
-                counts.new, counts.known, counts.amended, counts.fork
+                counts.new,
+                counts.known,
+                counts.amended,
+                counts.fork,
+                len(counts.withheld),
             )
         return outcomes
 
@@ -204,10 +209,9 @@ class Writer:
                     "UPDATE batch SET deliveries = deliveries + 1 WHERE id = ?",
                     (number,),
                 )
-                return _Counts(0, known=batch.count)
+                return _Counts(delivery, 0, known=batch.count)
         ((last,),) = connection.execute("SELECT coalesce(max(last_id), 0) FROM batch")
         first = last + 1
-        times = [ms for group in batch.groups for ms in group.utc_ms if ms is not None]
         number = _id(
             connection,
             _BATCH,
@@ -219,11 +223,10 @@ class Writer:
                 received_ms,
                 first,
                 last + batch.count,
-                min(times, default=None),
-                max(times, default=None),
+                *batch.span_ms,
             ),
         )
-        counts = _Counts(number, fork=bool(before))
+        counts = _Counts(delivery, number, first, fork=bool(before))
         for group in batch.groups:
             device = _device(
                 connection, delivery.station.tenant, group.device, received_ms
@@ -239,19 +242,21 @@ class Writer:
         # of two reports of one reading the earlier stands.
         entries.sort(key=attrgetter("device"))
         for entry in entries:
-            _leave_out_gone(connection, entry)
+            counts = entry.counts
+            left = not_gone(connection, entry.rows, as_new=counts.delivery.as_new)
+            entry.rows = left.rows
+            counts.known += left.again
+            counts.withheld += [number - counts.first for number in left.in_doubt]
         rows = [row for entry in entries for row in entry.rows]
         before = connection.total_changes()
         connection.executemany(_INSERT_READING, rows)
         whole = connection.total_changes() - before == len(rows)
-        tallies: dict[tuple[int, int], _Tally] = defaultdict(_Tally)
         for entry in entries:
-            new = entry.rows if whole else self._new(connection, entry)
-            entry.counts.new += len(new)
-            if new:
-                kind = KIND_NUMBERS[entry.group.kind]
-                _tell(tallies[entry.device, kind], new)
-        connection.executemany(_TALLY, map(_tally_row, tallies.items()))
+            if not whole:
+                entry.rows = self._new(connection, entry)
+            entry.counts.new += len(entry.rows)
+        new = rows if whole else [row for entry in entries for row in entry.rows]
+        connection.executemany(_TALLY, tallied(new))
 
     def _new(self, connection: apsw.Connection, entry: _Entry) -> list[Row]:
         """Return the rows that were inserted; keep what others say otherwise."""
@@ -314,51 +319,21 @@ class Writer:
         return self._drivers[name]
 
 
-def _leave_out_gone(connection: apsw.Connection, entry: _Entry) -> None:
-    """Leave out readings that were erased or archived: they are known."""
-    some = connection.execute(
-        "SELECT 1 FROM gone WHERE device = ? LIMIT 1", (entry.device,)
-    ).fetchall()
-    if not some:
-        return
-    kept = [
-        row
-        for row in entry.rows
-        if not connection.execute(_IS_GONE, (*row[_KEY], row[_TIME])).fetchall()
-    ]
-    entry.counts.known += len(entry.rows) - len(kept)
-    entry.rows = kept
-
-
-def _tell(tally: _Tally, rows: Sequence[Row]) -> None:
-    tally.readings += len(rows)
-    tally.flagged += sum(row[_QUALITY] != 0 for row in rows)
-    tally.last_reading = max(tally.last_reading, rows[-1][0])
-    tally.utc_ms += [row[_UTC] for row in rows if row[_UTC] is not None]
-
-
-def _tally_row(item: tuple[tuple[int, int], _Tally]) -> Row:
-    (device, kind), tally = item
-    return (
-        device,
-        kind,
-        tally.readings,
-        tally.flagged,
-        min(tally.utc_ms, default=None),
-        max(tally.utc_ms, default=None),
-        tally.last_reading,
-    )
-
-
 def _station(connection: apsw.Connection, station: Station, seen_ms: int) -> int:
-    return _id(connection, _STATION, (*station, seen_ms))
+    return _named(connection, _STATION, _NEW_STATION, (*station, seen_ms))
 
 
 def _device(
     connection: apsw.Connection, tenant: str, device: Device, seen_ms: int
 ) -> int:
     parts = (device.manufacturer, device.model, device.serial, device.firmware)
-    return _id(connection, _DEVICE, (tenant, device.id, *parts, seen_ms))
+    row = (tenant, device.id, *parts, seen_ms)
+    return _named(connection, _DEVICE, _NEW_DEVICE, row)
+
+
+def _named(connection: apsw.Connection, known: str, new: str, row: Row) -> int:
+    found: list[Row] = connection.execute(known, row).fetchall()
+    return int(found[0][0]) if found else _id(connection, new, row)
 
 
 def _id(connection: apsw.Connection, statement: str, row: Row) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.bench.servers import Postgres, postgres_programs
 from gateway.broker import Broker, accepts_clients
 from gateway.config import BrokerConfig
 from gateway.ingest import Ingest
@@ -43,9 +44,9 @@ def store(sqlite_store: SqliteStore) -> SqliteStore:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[postgres.Server]:
+def postgres_server() -> Iterator[Postgres]:
     """A server with one database, whose tables are made, to clone from."""
-    if postgres.programs() is None:
+    if postgres_programs() is None:
         pytest.skip("the Debian package postgresql is not installed")
     with postgres.server() as server:
         server.execute(f"CREATE DATABASE {postgres.TEMPLATE}")
@@ -54,7 +55,7 @@ def postgres_server() -> Iterator[postgres.Server]:
 
 
 @pytest.fixture
-def postgres_url(postgres_server: postgres.Server) -> Iterator[str]:
+def postgres_url(postgres_server: Postgres) -> Iterator[str]:
     """The address of a database of the test's own, its tables made and empty."""
     name = f"test_{next(_NUMBERS)}"
     postgres_server.execute(f"CREATE DATABASE {name} TEMPLATE {postgres.TEMPLATE}")

@@ -126,5 +126,7 @@ class Clinic:
             purpose,
         )
         with self.store.database.change() as change:
-            issued, token = self.access.issue(change, new, self.now_ms + 30 * DAY_MS)
+            issued, token = self.access.principals.issue(
+                change, new, self.now_ms + 30 * DAY_MS
+            )
         return issued.principal, f"Bearer {token}"

@@ -69,7 +69,7 @@ def test_a_token_ends_by_itself_or_at_once(clinic: Clinic) -> None:
     one, first = clinic.token(Role.STEWARD, name="one")
     _, second = clinic.token(Role.STEWARD, name="two")
     with clinic.store.database.change() as change:
-        assert clinic.access.revoke(change, one.id, "clinic")
+        assert clinic.access.principals.revoke(change, one.id, "clinic")
 
     with pytest.raises(Unauthorised, match="revoked"):
         clinic.access.authenticate(first)
@@ -83,7 +83,7 @@ def test_a_token_ends_by_itself_or_at_once(clinic: Clinic) -> None:
 def test_nobody_revokes_what_is_not_theirs(clinic: Clinic) -> None:
     one, header = clinic.token(Role.STEWARD)
     with clinic.store.database.change() as change:
-        assert not clinic.access.revoke(change, one.id, "other")
+        assert not clinic.access.principals.revoke(change, one.id, "other")
 
     clinic.access.authenticate(header)
 

@@ -39,7 +39,7 @@ def test_the_first_token_needs_none(folder: Path) -> None:
     assert made.stdout.startswith("vw_")
     store = SqliteStore(folder / "readings.sqlite")
     clinic = Clinic(store, "")
-    clinic.now_ms = 1 + clinic.access.principals("", 0, 1)[0].created_ms
+    clinic.now_ms = 1 + clinic.access.principals.page("", 0, 1)[0].created_ms
     who = clinic.access.authenticate(f"Bearer {made.stdout.strip()}")
     assert (who.name, who.roles) == ("desk", {Role.STEWARD})
     store.close()

@@ -30,7 +30,9 @@ def issue(store: SqliteStore, tenant: str, *roles: Role) -> dict[str, str]:
     access = Access(store.database, open_local=False)
     who = Principal(0, tenant, "-".join([tenant or "all", *roles]), frozenset(roles))
     with access.recorded(LOCAL, "token.made") as change:
-        made = access.issue(change, who, time.time_ns() // 1_000_000 + _DAY_MS)
+        made = access.principals.issue(
+            change, who, time.time_ns() // 1_000_000 + _DAY_MS
+        )
     assert made is not None
     return {"Authorization": f"Bearer {made[1]}"}
 
@@ -259,7 +261,7 @@ def test_a_token_that_is_revoked_ends_its_streams(store: SqliteStore) -> None:
     def act(live: Live[list[Stored]]) -> None:
         number = access.authenticate(own["Authorization"]).id
         with access.recorded(LOCAL, "token.revoked") as change:
-            assert access.revoke(change, number)
+            assert access.principals.revoke(change, number)
         store.commit([accepted(1, glucose(1))])
         live.announce()
 

@@ -16,7 +16,7 @@ from gateway.store import Filter, Outcome, Store
 from gateway.store.rows import READING
 from gateway.store.sqlite import SqliteStore
 from protocols.gatt.time import DateTime
-from protocols.observation import Quality
+from protocols.observation import Quality, Reading
 from tests.gateway.stations import METER, accepted, glucose, pressure
 
 EVERY = Filter()
@@ -124,6 +124,39 @@ def test_a_later_reading_of_an_archived_key_is_kept(
         Outcome(known=1),
     ]
     assert sequences(store) == [4, 1]
+
+
+def clocked(sequence: int, month: int) -> Reading:
+    """Return a reading of the same key in each month, by its device's clock."""
+    found = glucose(sequence)
+    moment = DateTime(2026, month, 1, 7, 30, 0)
+    return replace(found, observation=replace(found.observation, device_time=moment))
+
+
+def test_all_that_was_archived_under_one_key_is_known(
+    store: Store, tmp_path: Path
+) -> None:
+    """It is in a file, once; kept again it would be there twice."""
+    for month in (1, 2):
+        sent = accepted(month, clocked(1, month), received_ms=ms(month, 5))
+        store.commit([sent])
+        run(store, tmp_path)
+    told = [accepted(9, clocked(1, 1)), accepted(10, clocked(1, 2), clocked(1, 3))]
+
+    assert store.commit(told) == [Outcome(known=1), Outcome(new=1, known=1)]
+
+
+def test_what_was_archived_beside_a_reading_is_known(
+    store: Store, tmp_path: Path
+) -> None:
+    """A meter that was cleared tells the second one each time, and not the first."""
+    store.commit([accepted(1, clocked(1, 1), clocked(2, 1), received_ms=ms(1, 5))])
+    store.commit([accepted(2, clocked(1, 2), received_ms=ms(2, 5))])
+    (january,) = run(store, tmp_path)
+    assert (january.readings, january.amendments) == (2, 1)
+
+    again = accepted(9, clocked(1, 2), clocked(2, 1), clocked(2, 2))
+    assert store.commit([again]) == [Outcome(new=1, known=2)]
 
 
 @pytest.mark.parametrize("until", ["written", "deleted", "renamed"])

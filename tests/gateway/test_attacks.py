@@ -1,15 +1,17 @@
 """What somebody would try who wants to learn or change more than they may."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import apsw
+import psycopg
 import pytest
 from click.testing import CliRunner
 
 from gateway.access import Role, Unauthorised
+from gateway.bench.servers import Postgres
 from gateway.chart import Chart
 from gateway.cli import gateway
 from gateway.consent import Purpose
@@ -17,7 +19,9 @@ from gateway.erasure import Erasure
 from gateway.fhir.export import Exports
 from gateway.fhir.records import Records
 from gateway.store import Filter, Refused
-from gateway.store.sqlite import SqliteStore, migrate, migrations
+from gateway.store import postgres as on_postgres
+from gateway.store import sqlite as on_sqlite
+from gateway.store.sqlite import SqliteStore
 from gateway.webhooks import Webhooks
 from gateway.webhooks.target import Refused as TargetRefused
 from gateway.webhooks.target import Targets
@@ -226,10 +230,12 @@ def end(clinic: Clinic, name: str, how: str) -> str:
         clinic.now_ms = NOW_MS + _DAY_MS
         return "has expired"
     (found,) = [
-        one for one in clinic.access.principals("", 0, 99) if one.principal.name == name
+        one
+        for one in clinic.access.principals.page("", 0, 99)
+        if one.principal.name == name
     ]
     with clinic.store.database.change() as change:
-        assert clinic.access.revoke(change, found.id)
+        assert clinic.access.principals.revoke(change, found.id)
     return "was revoked"
 
 
@@ -313,7 +319,7 @@ def test_a_file_breaks_off_when_its_token_ends(
     whole = clinic.ask(f"{_API}/{path}", by=by).content.splitlines()
     times = iter([NOW_MS] * 3)
     monkeypatch.setattr(
-        clinic.access, "_now_ms", lambda: next(times, NOW_MS + 9 * _DAY_MS)
+        clinic.access.principals, "_now_ms", lambda: next(times, NOW_MS + 9 * _DAY_MS)
     )
 
     part = clinic.ask(f"{_API}/{path}", by=by).content.splitlines()
@@ -378,9 +384,10 @@ def test_a_command_that_shows_or_moves_readings_is_on_record(
 
     assert done.exit_code == int("replay" in command), done.output
     store = SqliteStore(tmp_path / "readings.sqlite")
-    rows = store.database.rows("SELECT action FROM audit")
+    ((told, who),) = store.database.rows("SELECT action, name FROM audit")
     store.close()
-    assert rows == [(action,)]
+    assert told == action
+    assert who.endswith(" at the console")
 
 
 @pytest.mark.parametrize(
@@ -391,31 +398,50 @@ def test_no_webhook_leads_to_where_a_cloud_keeps_secrets(host: str) -> None:
         Targets().check(f"https://{host}/latest")
 
 
-def test_webhooks_of_before_end_with_the_tokens_that_made_them(tmp_path: Path) -> None:
+_FIRST_TOKENS = "principal (id, tenant, name, roles, token, created_ms, expires_ms)"
+_FIRST_WEBHOOKS = (
+    "webhook (id, tenant, url, secret, kinds, patient, whole, created_ms, created_by)"
+)
+
+
+def test_webhooks_of_before_end_with_the_tokens_that_made_them(
+    tmp_path: Path, postgres_server: Postgres
+) -> None:
     """They have a name only, and subscriptions the number of who made them."""
     connection = apsw.Connection(str(tmp_path / "old.sqlite"))
-    migrate(connection, migrations()[:5])
+    on_sqlite.migrate(connection, on_sqlite.migrations()[:5])
+    _keep_webhooks(connection.execute, "VALUES", "x'{:02}'")
+    on_sqlite.migrate(connection, on_sqlite.migrations())
+    found = connection.execute("SELECT principal FROM webhook ORDER BY id").fetchall()
+    assert found == [(2,), (3,), (0,), (1,)]
+
+    postgres_server.execute("CREATE DATABASE webhooks_before")
+    url = postgres_server.url("webhooks_before")
+    with psycopg.connect(url, autocommit=True) as server:
+        on_postgres.migrate(server, on_postgres.migrations()[:5])
+        _keep_webhooks(server.execute, "OVERRIDING SYSTEM VALUE VALUES", r"'\x{:02}'")
+        on_postgres.migrate(server, on_postgres.migrations())
+        found = server.execute("SELECT principal FROM webhook ORDER BY id").fetchall()
+    assert found == [(2,), (3,), (0,), (1,)]
+
+
+def _keep_webhooks(execute: Callable[[str], object], these: str, token: str) -> None:
+    """Keep webhooks and who made them under the schema that knew no principal."""
     for number, tenant, name in (
         (1, "", "desk"),
         (2, "clinic", "desk"),
         (3, "", "all"),
     ):
-        connection.execute(
-            "INSERT INTO principal VALUES (?, ?, ?, 'operator', NULL, ?, 1, 2, NULL)",
-            (number, tenant, name, bytes([number])),
+        execute(
+            f"INSERT INTO {_FIRST_TOKENS} {these} ({number}, '{tenant}', '{name}', "
+            f"'operator', {token.format(number)}, 1, 2)"
         )
     for number, name in ((1, "desk"), (2, "all"), (3, "local"), (4, "desk")):
-        connection.execute(
-            "INSERT INTO webhook VALUES (?, 'clinic', 'https://a', 's', '', 1, NULL, "
-            "0, 1, ?)",
-            (number, name),
+        execute(
+            f"INSERT INTO {_FIRST_WEBHOOKS} {these} "
+            f"({number}, 'clinic', 'https://a', 's', '', 1, 0, 1, '{name}')"
         )
-    connection.execute("INSERT INTO subscription VALUES (4, 1, 'x', 'x')")
-
-    migrate(connection, migrations())
-
-    found = connection.execute("SELECT principal FROM webhook ORDER BY id").fetchall()
-    assert found == [(2,), (3,), (0,), (1,)]
+    execute("INSERT INTO subscription VALUES (4, 1, 'x', 'x')")
 
 
 def test_an_erasure_goes_on_past_what_is_nobodys(

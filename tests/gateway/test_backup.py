@@ -11,17 +11,21 @@ import pytest
 from click.testing import CliRunner
 
 from gateway import backup_postgres
+from gateway.access import LOCAL
 from gateway.backup import BackupError, back_up, kind_of, restore
+from gateway.bench.servers import Postgres
 from gateway.broker import Broker
 from gateway.cli import gateway
-from gateway.store import Filter
+from gateway.erasure import Erasure
+from gateway.store import Filter, Outcome
 from gateway.store.postgres import PostgresStore
-from gateway.store.sqlite import SqliteStore
-from protocols.observation import key
+from gateway.store.sqlite import SqliteStore, migrate, migrations
+from protocols.observation import Device, key
 from protocols.uplink.receipt import Result
-from tests.gateway import postgres
+from protocols.uplink.topics import Station
 from tests.gateway.conftest import Connect
-from tests.gateway.stations import accepted, glucose, message, sender
+from tests.gateway.people import Clinic, nobodys
+from tests.gateway.stations import METER, accepted, glucose, message, sender
 
 _PASSPHRASE = b"correct horse battery"
 
@@ -61,6 +65,7 @@ def test_a_store_comes_back_as_it_was(
     ]  # fmt: skip
 
 
+_NEIGHBOUR = Station("clinic", "station-2")
 _PATIENT = (
     "INSERT INTO patient (tenant, name, family, given, family_folded, "
     "given_folded, birth_date, gender, created_ms, updated_ms, version) "
@@ -81,6 +86,9 @@ def test_no_id_is_ever_given_twice(sqlite_store: SqliteStore, tmp_path: Path) ->
     (amended,) = sqlite_store.amended(0, 10)
     with database.change() as change:
         ((lost,),) = change.rows(_PATIENT, name="P-2")
+    known = glucose(1, device=Device("known only to the lost store"))
+    sqlite_store.commit([accepted(1, known, station=_NEIGHBOUR)])
+    numbers = database.rows("SELECT max(s.id), max(d.id) FROM station s, device d")
     cursor = sqlite_store.last()
 
     restore(file, again, None, quiet)
@@ -93,6 +101,13 @@ def test_no_id_is_ever_given_twice(sqlite_store: SqliteStore, tmp_path: Path) ->
     with restored.database.change() as change:
         ((number,),) = change.rows(_PATIENT, name="P-3")
     assert number > lost
+    other = glucose(1, device=Device("another"))
+    restored.commit([accepted(1, other, station=_NEIGHBOUR._replace(station="third"))])
+    ((station, device),) = restored.database.rows(
+        "SELECT max(s.id), max(d.id) FROM station s, device d"
+    )
+    assert station > numbers[0][0]
+    assert device > numbers[0][1]
     restored.close()
 
 
@@ -113,6 +128,48 @@ def test_nor_is_an_id_of_which_the_backup_knows_none(
         ((number,),) = change.rows(_PATIENT, name="P-2")
     assert number > lost
     restored.close()
+
+
+def test_nor_is_a_device_of_before_ids_were_kept_apart(tmp_path: Path) -> None:
+    """In a backup of an earlier version nothing keeps the numbers of lost devices."""
+    old, file = tmp_path / "readings.sqlite", tmp_path / "backup"
+    with closing(apsw.Connection(str(old))) as connection:
+        migrate(connection, migrations()[:6])
+        connection.execute(
+            "INSERT INTO station (id, tenant, station, first_seen_ms, last_seen_ms) "
+            "VALUES (3, 'clinic', 's-3', 1, 1);"
+            "INSERT INTO batch (id, station, counter, digest, made_ms, received_ms, "
+            "new, known, amended) VALUES (1, 3, 1, x'00', 1, 1, 0, 0, 0)"
+        )
+    back_up(old, file, None, quiet)
+
+    restore(file, tmp_path / "again.sqlite", None, quiet)
+
+    restored = SqliteStore(tmp_path / "again.sqlite")
+    restored.commit([accepted(1, glucose(1))])
+    rows = restored.database.rows("SELECT id FROM station UNION SELECT id FROM device")
+    restored.close()
+    assert len(rows) == 3
+    assert [number for (number,) in rows if number < 1_000_000] == [3]
+
+
+def test_what_was_erased_does_not_come_back_after_a_restore(
+    sqlite_store: SqliteStore, tmp_path: Path
+) -> None:
+    """By the secret that is in the backup, the store still knows it."""
+    clinic = Clinic(sqlite_store)
+    clinic.send(nobodys(glucose(1)))
+    patient = clinic.patient("P-1")
+    clinic.attribute(patient, METER.id)
+    Erasure(sqlite_store, clinic.chart, clinic.access).erase(LOCAL, patient)
+    back_up(tmp_path / "readings.sqlite", tmp_path / "backup", None, quiet)
+
+    restore(tmp_path / "backup", tmp_path / "again.sqlite", None, quiet)
+
+    restored = SqliteStore(tmp_path / "again.sqlite")
+    again = restored.commit([accepted(9, glucose(1), glucose(2))])
+    restored.close()
+    assert again == [Outcome(new=1, known=1)]
 
 
 def test_a_backup_is_of_one_moment_whatever_is_written_meanwhile(
@@ -279,7 +336,7 @@ def test_the_drill(
 def test_a_database_of_postgresql_comes_back(
     postgres_url: str,
     postgres_store: PostgresStore,
-    postgres_server: postgres.Server,
+    postgres_server: Postgres,
     tmp_path: Path,
     passphrase: bytes | None,
 ) -> None:
@@ -314,7 +371,7 @@ def test_a_database_of_postgresql_comes_back(
 def test_a_damaged_dump_fills_no_database(
     postgres_url: str,
     postgres_store: PostgresStore,
-    postgres_server: postgres.Server,
+    postgres_server: Postgres,
     tmp_path: Path,
 ) -> None:
     """All of it or nothing, and its own words for why."""

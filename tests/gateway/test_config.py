@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gateway.config import Config, check, load
+from gateway.config import Config, load
 from protocols.config import ConfigError
 
 _STREAM = 'source = "jetstream"\n[store]\nurl = "postgresql:///readings"\n'
@@ -14,11 +14,11 @@ _STREAM = 'source = "jetstream"\n[store]\nurl = "postgresql:///readings"\n'
 def of(tmp_path: Path, text: str) -> Config:
     file = tmp_path / "gateway.toml"
     file.write_text(text)
-    return check(load(file))
+    return load(file)
 
 
 def test_no_file_is_needed() -> None:
-    config = check(load(None))
+    config = load(None)
 
     assert config.broker.embedded
     assert (config.broker.host, config.http.host) == ("127.0.0.1", "127.0.0.1")
@@ -105,6 +105,39 @@ def test_what_cannot_be_used_is_refused(tmp_path: Path, text: str, words: str) -
         of(tmp_path, text)
 
 
+def test_files_are_looked_for_beside_the_one_that_names_them(tmp_path: Path) -> None:
+    """A service is started in a folder of nobody's choice."""
+    stream = of(
+        tmp_path,
+        'source = "jetstream"\n[nats]\nservers = ["tls://nats.example:4222"]\n'
+        'ca = "nats.pem"\ncredentials = "gateway.creds"\n'
+        '[store]\nurl = "postgresql:///readings"\npassword_file = "secret"\n'
+        '[http]\ntls_cert = "cert.pem"\ntls_key = "/etc/key.pem"\n',
+    )
+
+    assert (stream.nats.ca, stream.nats.credentials, stream.store.password_file) == (
+        str(tmp_path / "nats.pem"),
+        str(tmp_path / "gateway.creds"),
+        str(tmp_path / "secret"),
+    )
+    assert stream.http.tls_cert == str(tmp_path / "cert.pem")
+    assert stream.http.tls_key == "/etc/key.pem"
+
+
+def test_a_commands_options_stand_in_place_of_the_settings(tmp_path: Path) -> None:
+    """All of them are checked together: what an option breaks is refused, too."""
+    file = tmp_path / "gateway.toml"
+    file.write_text('data = "kept"\n[http]\nport = 1\n[broker]\nport = 2\n')
+
+    config = load(file, tmp_path / "other", http_port=3, mqtt_port=0)
+
+    assert config.sqlite == tmp_path / "other" / "readings.sqlite"
+    assert (config.http.port, config.broker.port) == (3, 0)
+    file.write_text("[broker]\nembedded = false\n")
+    with pytest.raises(ConfigError, match=r"broker\.port 0 needs"):
+        load(file, mqtt_port=0)
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent\.toml"):
         load(tmp_path / "absent.toml")
@@ -140,7 +173,7 @@ def test_one_of_a_group_needs_no_folder_of_its_own(tmp_path: Path) -> None:
     assert (pulling.grouped, pulling.embedded) == (True, False)
     assert pulling.nats.ca == str(tmp_path / "c")
     assert pulling.nats.credentials == str(tmp_path / "d")
-    assert not check(load(None)).grouped
+    assert not load(None).grouped
 
 
 def _keys(of: type[msgspec.Struct], table: str = "") -> list[str]:

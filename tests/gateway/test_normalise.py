@@ -1,11 +1,12 @@
 """What is served of a reading: exact, coded, and never a number that is none."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
-from gateway.normalise import codes, device, reading
+from gateway.normalise import codes, device, iso, reading
 from gateway.store import Stored, StoredDevice, Tally
 from protocols.observation import (
     QUANTITIES,
@@ -219,6 +220,38 @@ def test_times_before_1970_keep_their_milliseconds() -> None:
     early = replace(glucose(1), utc_ms=-1)
 
     assert served(early)["time"]["utc"] == "1969-12-31T23:59:59.999Z"
+
+
+def test_every_time_is_served_as_it_is() -> None:
+    """A date that is put together by hand is wrong at the end of some month."""
+    for time_ms in (
+        -62_135_596_800_000,
+        -1,
+        0,
+        951_782_399_999,
+        1_709_164_800_000,
+        1_772_350_200_007,
+        253_402_300_799_999,
+    ):
+        moment = datetime(1970, 1, 1) + timedelta(milliseconds=time_ms)  # noqa: DTZ001
+        assert iso(time_ms) == moment.isoformat(timespec="milliseconds") + "Z"
+
+
+def test_equal_values_are_served_with_their_own_digits() -> None:
+    """5.5 and 5.50 are equal, so what is remembered of one must not stand for both."""
+    for number in ("5.5", "5.50", "5.500", "5.5"):
+        (value,) = served(glucose(1, number))["values"]
+        assert str(value["value"]) == number
+
+
+def test_what_was_served_before_is_not_changed_by_an_answer() -> None:
+    """Readings of one value share what is served of it, and their codes differ."""
+    plasma = glucose(1, "5.50")
+    seen = replace(plasma.observation, context=())
+    first = served(plasma)["values"]
+    unknown = served(replace(plasma, observation=seen))["values"]
+    assert first[0]["codes"] != unknown[0]["codes"]
+    assert served(plasma)["values"] == first
 
 
 def test_a_device_is_named_by_its_own_word_or_its_id() -> None:

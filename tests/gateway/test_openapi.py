@@ -56,7 +56,7 @@ def served(
     access = Access(store.database, open_local=False)
     both = frozenset({Role.OPERATOR, Role.STEWARD})
     with access.recorded(LOCAL, "token.made") as change:
-        made = access.issue(
+        made = access.principals.issue(
             change,
             Principal(0, "", "tester", both),
             time.time_ns() // 1_000_000 + _DAY_MS,

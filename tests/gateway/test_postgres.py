@@ -9,17 +9,20 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event
 
 import psycopg
 import pytest
 
-from gateway.store import Filter, Outcome, StoreUnavailable, StoreUnusable
+from gateway.bench.servers import Postgres
+from gateway.store import Filter, Outcome, Refused, StoreUnavailable, StoreUnusable
+from gateway.store.gone import keep_digests
 from gateway.store.postgres import PostgresStore, migrate, migrations
 from gateway.store.postgres_database import settings, translated
 from gateway.store.postgres_write import _Entry, _take_ids
+from protocols.gatt.time import DateTime
 from protocols.observation import Device, Reading
 from protocols.uplink.topics import Station
 from tests.gateway import postgres
@@ -63,11 +66,11 @@ class _OfSize:
         return self
 
 
-def waits(url: str) -> bool:
-    """Whether a commit waits for another one's row."""
+def waits(url: str, count: int = 1) -> bool:
+    """Whether commits wait for each other, at least so many."""
     with psycopg.connect(url) as connection:
-        query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-        return connection.execute(query).fetchall() != [(0,)]
+        query = "SELECT count(*) >= %s FROM pg_locks WHERE NOT granted"
+        return connection.execute(query, [count]).fetchall() == [(True,)]
 
 
 def walk(store: PostgresStore, after: int = 0, page: int = 7) -> Iterator[int]:
@@ -137,6 +140,56 @@ def test_an_amendment_that_comes_late_is_not_stepped_over(postgres_url: str) -> 
 
         assert late.result() == [Outcome(amended=1)]
         assert [one.stored.station for one in reader.amended(0, 10)] == [STATION, OTHER]
+
+
+def test_a_device_that_comes_late_is_not_stepped_over(postgres_url: str) -> None:
+    """Who walks the devices keeps the id of the last, and would never see it."""
+    with (
+        gateways(postgres_url, 3) as (slow, fast, reader),
+        ThreadPoolExecutor() as pool,
+    ):
+        slow.commit([accepted(1, glucose(1, device=METERS[0]))])
+        with commit_held_up(postgres_url, STATION):
+            new = accepted(2, glucose(2, device=METERS[1]))
+            late = pool.submit(slow.commit, [new])
+            assert eventually(lambda: waits(postgres_url))
+            for at in (2, 3):
+                quick = glucose(1, device=METERS[at])
+                fast.commit([accepted(at, quick, station=OTHER)])
+
+            before = reader.devices(0, 10)
+
+        assert late.result() == [Outcome(new=1)]
+        behind = reader.devices(before[-1].id, 10)
+    assert [one.device for one in before] == METERS[:1]
+    assert [one.device for one in behind] == METERS[1:4]
+
+
+def test_a_message_quarantined_late_is_not_stepped_over(postgres_url: str) -> None:
+    """Somebody who looks in each morning would never be shown it."""
+
+    def refused(digest: int) -> Refused:
+        topic = STATION.up("batch")
+        return Refused(topic, STATION, b"?", digest.to_bytes(32), "why", 7)
+
+    with (
+        gateways(postgres_url, 3) as (slow, fast, reader),
+        ThreadPoolExecutor() as pool,
+    ):
+        slow.commit([refused(5)])
+        with psycopg.connect(postgres_url) as holding:
+            holding.execute("SELECT FROM quarantine FOR UPDATE")
+            late = pool.submit(slow.commit, [refused(1), refused(5)])
+            assert eventually(lambda: waits(postgres_url))
+            topic = OTHER.up("batch")
+            fast.commit([Refused(topic, None, b"?", bytes(32), "why", 7)])
+
+            before = reader.quarantine(0, 10)
+
+        late.result()
+        behind = reader.quarantine(before[-1].id, 10)
+    assert [one.deliveries for one in before] == [1]
+    assert [one.station for one in behind] == [STATION, None]
 
 
 def test_many_gateways_store_each_reading_once_and_cursors_see_it(
@@ -227,11 +280,10 @@ def test_what_is_being_erased_does_not_come_back(postgres_url: str) -> None:
     with gateways(postgres_url, 2) as (eraser, other), ThreadPoolExecutor() as pool:
         eraser.commit([accepted(1, glucose(1), glucose(2))])
         with eraser.database.change() as change:
-            change.rows(
-                "INSERT INTO gone (device, generation, slot, kind, ordinal, "
-                "discriminator, why) SELECT device, generation, slot, kind, ordinal, "
-                "discriminator, 'erased' FROM reading WHERE ordinal = 1"
+            ((device, number),) = change.rows(
+                "SELECT device, id FROM reading WHERE ordinal = 1"
             )
+            keep_digests(change, device, ":it", {"it": number})
             again = pool.submit(other.commit, [accepted(2, glucose(1), glucose(3))])
             assert eventually(lambda: waits(postgres_url))
             change.rows("DELETE FROM reading WHERE ordinal = 1")
@@ -241,8 +293,36 @@ def test_what_is_being_erased_does_not_come_back(postgres_url: str) -> None:
     assert kept == [(2,), (3,)]
 
 
+def test_a_report_on_its_way_goes_with_the_reading_that_is_erased(
+    postgres_url: str,
+) -> None:
+    """Taken away without a digest, it would be kept when it is told again."""
+    said = glucose(1)
+    clock = DateTime(2026, 4, 1, 7, 30, 0)
+    beside = replace(said, observation=replace(said.observation, device_time=clock))
+
+    def erase(store: PostgresStore) -> None:
+        with store.database.change() as change:
+            ((device, number),) = change.rows("SELECT device, id FROM reading")
+            keep_digests(change, device, ":it", {"it": number})
+            change.rows("DELETE FROM amendment")
+            change.rows("DELETE FROM reading")
+
+    with gateways(postgres_url, 2) as (eraser, other), ThreadPoolExecutor() as pool:
+        eraser.commit([accepted(1, said)])
+        with commit_held_up(postgres_url, STATION):
+            late = pool.submit(other.commit, [accepted(2, beside)])
+            assert eventually(lambda: waits(postgres_url))
+            erasing = pool.submit(erase, eraser)
+            assert eventually(lambda: waits(postgres_url, 2))
+
+        assert late.result() == [Outcome(amended=1)]
+        erasing.result()
+        assert other.commit([accepted(3, beside, said)]) == [Outcome(known=2)]
+
+
 def test_ids_go_on_in_another_cluster(
-    postgres_server: postgres.Server, postgres_url: str
+    postgres_server: Postgres, postgres_url: str
 ) -> None:
     """A cursor that a reader kept must still work after the store was restored."""
     with gateways(postgres_url, 1) as (store,):
@@ -272,7 +352,7 @@ def test_a_server_that_comes_back_is_used_again() -> None:
         server.execute("CREATE DATABASE readings")
         with gateways(server.url("readings"), 1) as (store,):
             store.commit([accepted(1, glucose(1))])
-            server.kill()
+            server.stop(signal.SIGQUIT)
             with pytest.raises(StoreUnavailable):
                 store.commit([batch])
             with pytest.raises(StoreUnavailable):
@@ -285,7 +365,7 @@ def test_a_server_that_comes_back_is_used_again() -> None:
 
 _CRASH = """
 import os, signal, sys
-from gateway.store import postgres_write
+from gateway.store import rows
 from gateway.store.postgres import PostgresStore
 from tests.gateway.stations import accepted, glucose
 
@@ -293,7 +373,7 @@ store = PostgresStore(sys.argv[1])
 store.commit([accepted(1, glucose(1))])
 print(1, flush=True)
 sys.setprofile(
-    lambda frame, event, _: frame.f_code is postgres_write._tally.__code__
+    lambda frame, event, _: frame.f_code is rows.tallied.__code__
     and event == "return" and os.kill(os.getpid(), signal.SIGKILL)
 )
 store.commit([accepted(2, glucose(2))])
@@ -315,7 +395,7 @@ def test_a_kill_between_insert_and_commit_loses_nothing_told(postgres_url: str) 
 
 
 def test_gateways_that_start_at_once_make_the_tables_once(
-    postgres_server: postgres.Server,
+    postgres_server: Postgres,
 ) -> None:
     postgres_server.execute("CREATE DATABASE fresh")
     url = postgres_server.url("fresh")
@@ -325,7 +405,7 @@ def test_gateways_that_start_at_once_make_the_tables_once(
 
     with psycopg.connect(url) as connection:
         found = connection.execute("SELECT number, needs FROM version").fetchall()
-    assert found == [(len(migrations()), 0)]
+    assert found == [(len(migrations()), 7)]
 
 
 def test_a_migration_runs_while_another_gateway_commits(postgres_url: str) -> None:
@@ -401,7 +481,7 @@ def test_a_change_sees_what_was_committed_while_it_waited(postgres_url: str) -> 
 
 
 def test_a_database_of_other_letters_is_refused(
-    postgres_server: postgres.Server,
+    postgres_server: Postgres,
 ) -> None:
     postgres_server.execute(
         "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0"
@@ -422,7 +502,7 @@ def test_a_server_that_is_not_there_is_an_error_of_one_sentence(tmp_path: Path) 
     assert "secret" not in str(told.value)
 
 
-def test_a_password_is_given_to_the_server(postgres_server: postgres.Server) -> None:
+def test_a_password_is_given_to_the_server(postgres_server: Postgres) -> None:
     rules = postgres_server.folder / "data" / "pg_hba.conf"
     before = rules.read_text()
     rules.write_text(f"local all keeper scram-sha-256\n{before}")

@@ -117,6 +117,24 @@ def test_a_store_of_a_newer_gateway_is_refused(tmp_path: Path) -> None:
         SqliteStore(file)
 
 
+def test_a_store_that_an_older_gateway_has_open_is_not_changed(tmp_path: Path) -> None:
+    """It would go on with the tables of before, and store again what was erased."""
+    file, scripts = tmp_path / "readings.sqlite", migrations()
+    running = apsw.Connection(str(file))
+    running.execute("PRAGMA journal_mode = WAL")
+    migrate(running, scripts[:-1])
+
+    with pytest.raises(StoreUnusable, match=r"stop the gateway .* to version"):
+        SqliteStore(file)
+    assert running.pragma("user_version") == len(scripts) - 1
+
+    running.close()
+    SqliteStore(file).close()
+    after = apsw.Connection(str(file))
+    assert after.pragma("user_version") == len(scripts)
+    assert after.pragma("integrity_check") == "ok"
+
+
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "text.sqlite"
     file.write_text("not a database, " * 100)

@@ -201,8 +201,7 @@ def test_a_status_replaces_the_one_before(store: Store) -> None:
 def test_a_value_that_does_not_fit_is_refused_whole(store: Store) -> None:
     """One impossible reading in a group must not leave half of the group behind."""
     bad = accepted(2, glucose(3))
-    key, facts = bad.batch.groups[0].parts[0]
-    bad.batch.groups[0].parts[0] = (key, (*facts[:3], 1 << 63, *facts[4:]))
+    bad.batch.groups[0].columns["captured_ms"][0] = 1 << 63
 
     with pytest.raises(StoreRefused):
         store.commit([accepted(1, glucose(1)), bad])
@@ -222,13 +221,13 @@ def test_a_device_of_any_name_is_kept(store: Store) -> None:
 
 
 def test_what_is_gone_is_known_when_it_is_told_again(store: Store) -> None:
-    """A meter tells its memory again; what was erased must not come back with it."""
+    """A meter tells its memory again; what was archived is in a file, once."""
     store.commit([accepted(1, *map(glucose, range(1, 5)))])
     with store.database.change() as change:
         keys = "device, generation, slot, kind, ordinal, discriminator"
         change.rows(
-            f"INSERT INTO gone ({keys}, why) SELECT {keys}, 'erased' FROM reading "
-            "WHERE ordinal IN (1, 3)"
+            f"INSERT INTO gone ({keys}, why, device_time) SELECT {keys}, 'archived', "
+            "device_time FROM reading WHERE ordinal IN (1, 3)"
         )
         change.rows("DELETE FROM reading WHERE ordinal IN (1, 3)")
 

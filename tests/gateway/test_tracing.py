@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from threading import enumerate as enumerate_threads
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -18,6 +19,7 @@ from gateway.config import Config, TelemetryConfig, check
 from gateway.tracing import Passage
 from protocols.config import ConfigError
 from protocols.uplink.topics import Station
+from tests.gateway.stations import eventually
 
 _START_NS = 1_772_350_200_000_000_000
 _MS = 1_000_000
@@ -160,6 +162,9 @@ def test_a_collector_that_is_gone_holds_nobody_up() -> None:
     started_s = time.monotonic()
     found.close()
     assert time.monotonic() - started_s < 3
+    assert eventually(
+        lambda: not any("Otel" in one.name for one in enumerate_threads())
+    )
 
 
 def test_off_is_the_default_and_loads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,10 +19,11 @@ from gateway.store import Filter
 from protocols import compiled
 from protocols.observation import key
 from protocols.uplink.batch import Batch, decode
-from tests.gateway.postgres import programs
 
 _FAULTY = (sys.executable, str(Path(__file__).with_name("faulty_gateway.py")))
-_postgres = pytest.mark.skipif(programs() is None, reason="PostgreSQL is not here")
+_postgres = pytest.mark.skipif(
+    servers.postgres_programs() is None, reason="PostgreSQL is not here"
+)
 _KEYS = {
     "store", "readings", "readings_per_s", "limit_per_s", "ratio", "lost", "doubled",
     "peers", "cpu_us_per_reading", "rss_mb",

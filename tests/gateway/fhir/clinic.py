@@ -119,7 +119,9 @@ class Clinic:
         tenant: str = "clinic",
     ) -> None:
         who = Principal(0, tenant, name, frozenset({role}), programme)
-        _, self.tokens[name] = self.access.issue(change, who, NOW_MS + 86_400_000)
+        _, self.tokens[name] = self.access.principals.issue(
+            change, who, NOW_MS + 86_400_000
+        )
 
     def ask(
         self, path: str, *, by: str = "", method: str = "GET", **more: object

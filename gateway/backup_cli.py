@@ -1,16 +1,16 @@
-"""Commands for whoever runs a gateway: ``doctor``, ``backup`` and ``restore``."""
+"""The ``gateway backup`` and ``gateway restore`` commands."""
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
-from gateway.config import Config, check, load
+from gateway.config import Config, load
+from gateway.opened import configured
+from gateway.secret_file import first_line
 from protocols.config import ConfigError
 
 if TYPE_CHECKING:  # loaded by who uses them
@@ -19,49 +19,14 @@ if TYPE_CHECKING:  # loaded by who uses them
 _SHORTEST = 12  # characters of a passphrase
 _FILE = click.Path(path_type=Path)
 
-_config = click.option(
-    "--config", "file", type=_FILE, help="Settings, as TOML; without it the defaults."
-)
-_data = click.option("--data", type=_FILE, help="Folder for all data.")
 _passphrase = click.option(
     "--passphrase-file", type=_FILE, help="Its first line seals the backup."
 )
 
 
 @click.command()
-@_config
-@_data
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
-def doctor(file: Path | None, data: Path | None, *, as_json: bool) -> None:
-    """Look whether a gateway can do its work here, and say what to do.
-
-    Looks at settings, folder, disk, clock, kernels, certificates, store, quarantine,
-    stations, webhooks and broker, and changes none of them; the gateway may run
-    meanwhile. The exit status is 0 if nothing failed, though there may be warnings,
-    and 1 if something did.
-
-    \b
-    Example:
-        vitalwire gateway doctor --config gateway.toml
-    """
-    from gateway.doctor import findings  # noqa: PLC0415
-
-    failed = False
-    for one in findings(file, data):
-        failed |= one.state == "fail"
-        if as_json:
-            click.echo(json.dumps(msgspec.to_builtins(one)))
-            continue
-        click.echo(f"{one.state:<4}  {one.check:<12}  {one.found}")
-        if one.advice:
-            click.echo(f"{'':<20}-> {one.advice}")
-    sys.exit(int(failed))
-
-
-@click.command()
 @click.option("--to", type=_FILE, required=True, help="The backup; must not be there.")
-@_config
-@_data
+@configured
 @_passphrase
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def backup(
@@ -87,16 +52,14 @@ def backup(
     def work(config: Config, passphrase: bytes | None) -> "Done":
         if (database := _database(config)) is not None:
             return postgres.back_up(*database, to, passphrase, _tell)
-        store = config.folder / "readings.sqlite"
-        return sqlite.back_up(store, to, passphrase, _tell)
+        return sqlite.back_up(config.sqlite, to, passphrase, _tell)
 
     _run(work, file, data, passphrase_file, as_json=as_json)
 
 
 @click.command()
 @click.argument("source", metavar="FROM", type=_FILE)
-@_config
-@_data
+@configured
 @_passphrase
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def restore(
@@ -122,8 +85,7 @@ def restore(
     def work(config: Config, passphrase: bytes | None) -> "Done":
         if (database := _database(config)) is not None:
             return postgres.restore(source, *database, passphrase, _tell)
-        store = config.folder / "readings.sqlite"
-        return sqlite.restore(source, store, passphrase, _tell)
+        return sqlite.restore(source, config.sqlite, passphrase, _tell)
 
     _run(work, file, data, passphrase_file, as_json=as_json)
 
@@ -139,10 +101,7 @@ def _run(
     from gateway.backup import BackupError  # noqa: PLC0415
 
     try:
-        config = load(file)
-        if data is not None:
-            config = msgspec.structs.replace(config, data=str(data))
-        done = work(check(config), _read(passphrase_file))
+        done = work(load(file, data), _read(passphrase_file))
     except (ConfigError, BackupError) as error:
         raise click.ClickException(str(error)) from error
     if as_json:
@@ -161,10 +120,7 @@ def _database(config: Config) -> tuple[str, str | None] | None:
 def _read(file: Path | None) -> bytes | None:
     if file is None:
         return None
-    try:
-        line = file.read_text(encoding="utf-8").partition("\n")[0].strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"--passphrase-file {file}: {error}") from error
+    line = first_line("--passphrase-file", file).strip()
     if len(line) < _SHORTEST:
         raise ConfigError(
             f"--passphrase-file {file}: its first line has fewer than {_SHORTEST} "

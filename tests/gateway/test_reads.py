@@ -1,0 +1,191 @@
+"""How much a store looks at for an answer, and that ways through its ledger agree."""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import psycopg
+import pytest
+
+from gateway.store import Filter, Span, Store, Stored
+from gateway.store.postgres import PostgresStore
+from gateway.store.rows import READING
+from protocols.observation import Device
+from protocols.uplink.topics import Station
+from tests.gateway.stations import MINUTE_MS, START_MS, STATION, accepted, glucose
+
+_OTHER = Station("clinic", "station-2")
+_METERS = [Device(f"meter-{number}") for number in range(4)]
+_DAY_MS = 86_400_000
+_COPIES = 500
+# A day later each, of the same devices, under a batch of its own.
+_COPY = """
+    INSERT INTO batch (id, station, counter, digest, made_ms, received_ms, new, known,
+        amended, first_id, last_id, first_utc_ms, last_utc_ms)
+    SELECT b.id + 100000 * n, b.station, b.counter + 10 * n, b.digest, b.made_ms,
+        b.received_ms, b.new, b.known, b.amended, b.first_id + 100000 * n,
+        b.last_id + 100000 * n, b.first_utc_ms + {day}::bigint * n,
+        b.last_utc_ms + {day}::bigint * n
+    FROM batch b, generate_series(1, {copies}) AS n;
+    INSERT INTO reading ({columns})
+    SELECT {values} FROM reading r, generate_series(1, {copies}) AS n;
+    SELECT setval('arrival', 16384 * 4000);
+"""
+
+
+_OTHER_VALUES = {
+    "id": "id + 100000 * n",
+    "ordinal": "ordinal + 100 * n",
+    "batch": "batch + 100000 * n",
+    "utc_ms": "utc_ms + {day}::bigint * n",
+}
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store(request: pytest.FixtureRequest) -> Store:
+    found: Store = request.getfixturevalue(f"{request.param}_store")
+    return found
+
+
+@pytest.fixture
+def unknown(postgres_url: str) -> Iterator[PostgresStore]:
+    """A store with 20,040 readings of which its server has no statistics."""
+    with closing(PostgresStore(postgres_url)) as store:
+        store.commit(
+            [
+                accepted(1 + number, *some, station=station)
+                for number, station in enumerate((STATION, _OTHER))
+                for some in [
+                    [
+                        glucose(at, device=meter)
+                        for meter in _METERS[2 * number : 2 * number + 2]
+                        for at in range(10)
+                    ]
+                ]
+            ]
+        )
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            for part in range(16):
+                connection.execute(
+                    f"ALTER TABLE reading_{part} SET (autovacuum_enabled = off)"
+                )
+            values = ", ".join(_OTHER_VALUES.get(name, name) for name in READING)
+            connection.execute(
+                _COPY.format(
+                    columns=", ".join(READING),
+                    values=values.format(day=_DAY_MS),
+                    day=_DAY_MS,
+                    copies=_COPIES,
+                )
+            )
+        yield store
+
+
+def looked_at(store: PostgresStore, url: str, ask: Callable[[], list[Stored]]) -> float:
+    """Return how many rows and entries of indexes the server reads for each found."""
+    count = """
+        SELECT (SELECT sum(seq_tup_read) FROM pg_stat_user_tables
+                WHERE relname LIKE 'reading%')
+            + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes
+                WHERE relname LIKE 'reading%')
+    """
+
+    def counted() -> int:
+        store.database.rows("SELECT pg_stat_force_next_flush()")
+        with psycopg.connect(url) as connection:
+            return int(connection.execute(count).fetchall()[0][0])
+
+    before = counted()
+    found = ask()
+    assert found
+    return (counted() - before) / len(found)
+
+
+def test_answers_need_no_statistics(unknown: PostgresStore, postgres_url: str) -> None:
+    """A table that first fills has none.
+
+    Who asks then would wait for a look through the whole of it, or through all of a
+    device's readings for each.
+    """
+    begin = START_MS + 300 * _DAY_MS
+    spans = [Span(number, None, begin, begin + 30 * _DAY_MS) for number in (1, 2)]
+    of_station = Filter(
+        station="station-2", since_ms=begin, until_ms=begin + 5 * _DAY_MS
+    )
+    some = unknown.readings(Filter(), 10_000_000, 50)
+
+    for ask in (
+        lambda: unknown.of_device(spans, None, None, 1_000),
+        lambda: unknown.readings(of_station, 0, 1_000),
+        lambda: unknown.readings(Filter(), 10_000_000, 50),
+        lambda: [one for one in [unknown.reading(some[0].id)] if one],
+    ):
+        assert looked_at(unknown, postgres_url, ask) < 12
+
+
+def test_a_page_is_not_compiled_for(postgres_store: PostgresStore) -> None:
+    """The server takes a page over all parts for much work.
+
+    To compile it would take 100 ms, and the page takes 10.
+    """
+    assert postgres_store.database.rows("SELECT current_setting('jit')") == [("off",)]
+
+
+def test_pages_of_many_small_batches_leave_nothing_out(store: Store) -> None:
+    """One page may take many rows of the ledger.
+
+    So it is where stations send each reading as it is taken, in turn with others.
+    """
+    draw = random.Random(3)
+    deliveries = [
+        accepted(
+            counter,
+            *(
+                glucose(counter * 10 + at, device=draw.choice(_METERS))
+                for at in range(n)
+            ),
+            station=draw.choice([STATION, _OTHER]),
+        )
+        for counter in range(1, 200)
+        for n in [draw.choice([1, 1, 1, 2, 9])]
+    ]
+    for start in range(0, len(deliveries), 20):
+        store.commit(deliveries[start : start + 20])
+    every = store.readings(Filter(), 0, 2_000)
+
+    since = START_MS + 700 * MINUTE_MS
+    for which in (
+        Filter(station="station-2"),
+        Filter(station="station-1", since_ms=since),
+    ):
+        expected = [
+            one.id
+            for one in every
+            if one.station.station == which.station
+            and (one.reading.utc_ms or 0) >= (which.since_ms or 0)
+        ]
+        for size in (1_000, 64, 7):
+            found, after = [], 0
+            while page := store.readings(which, after, size):
+                found += [one.id for one in page]
+                after = found[-1]
+            assert found == expected
+
+
+def test_readings_of_one_time_are_told_once_each(store: Store) -> None:
+    """A clock that stands gives all of them one time: a page ends within them."""
+    at_once = [
+        glucose(number, utc_ms=START_MS, device=_METERS[0]) for number in range(9)
+    ]
+    store.commit([accepted(1, *at_once, glucose(99, device=_METERS[1]))])
+    spans = [Span(number, None, 0, 1 << 62) for number in (1, 2)]
+    for newest_first in (False, True):
+        found: list[Stored] = []
+        after = None
+        while page := store.of_device(spans, None, after, 4, newest_first=newest_first):
+            assert len(page) <= 4
+            found += page
+            after = page[-1].reading.utc_ms or 0, page[-1].id
+        ids = [one.id for one in found]
+        assert ids == sorted(ids, reverse=newest_first)
+        assert len(ids) == 10
