@@ -38,8 +38,8 @@ bench: .venv/.installed ## Measure download, uplink, every driver, a backlog of 
 	$(BIN)/python bench/small_board.py
 	$(BIN)/python bench/backlog.py
 
-scale: .venv/.installed ## Kill and add gateways and brokers under load, many at a time.
-	@./scripts/system-packages mosquitto=mosquitto postgres=postgresql
+scale: .venv/.installed ## Kill gateways and brokers under load, silence Bluetooth.
+	@./scripts/system-packages dbus-daemon=dbus mosquitto=mosquitto postgres=postgresql
 	$(BIN)/python -m pytest -q -m scale tests
 
 drill: .venv/.installed ## Back up a store under load, destroy it, restore it.

@@ -33,6 +33,7 @@ from gateway.intake.mqtt import MqttSource
 from gateway.intake.source import Source
 from gateway.live import Live
 from gateway.metrics import Metrics
+from gateway.openers import ROWS_BETWEEN_COLLECTIONS
 from gateway.registry import Registry
 from gateway.store import Store, Stored
 from gateway.store.opening import open_store
@@ -305,6 +306,7 @@ async def _warm() -> None:
     # What is loaded by now stays: a long page would wait while all of it is looked
     # through for garbage.
     gc.freeze()
+    gc.set_threshold(ROWS_BETWEEN_COLLECTIONS)
     _log.info("kernels.ready", extra={"reason": reason})
 
 

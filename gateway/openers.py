@@ -26,7 +26,7 @@ _MOST_PROCESSES = 4
 _BACKLOG = 64  # messages that wait, from which on processes are worth their memory
 _IDLE_S = 60.0  # without a backlog, after which they end
 _AGAIN_S = 10.0  # after they died, before they are tried again
-_ROWS_BETWEEN_COLLECTIONS = 100_000  # rows hold no circles, and are many
+ROWS_BETWEEN_COLLECTIONS = 100_000  # rows hold no circles, and are many
 
 _log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ def _settle(parent: int) -> None:
     """Make a process one that opens: with kernels, and gone with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # its parent stops it in order
     tether.die_with(parent)
-    gc.set_threshold(_ROWS_BETWEEN_COLLECTIONS)
+    gc.set_threshold(ROWS_BETWEEN_COLLECTIONS)
     asyncio.run(compiled.warm())
 
 

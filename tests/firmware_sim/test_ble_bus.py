@@ -8,21 +8,18 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
 
 import pytest
-from bumble import ll
-from bumble.controller import Controller
-from bumble.device import Device as Host
 from dbus_fast import Message
 from dbus_fast.aio import MessageBus
 
 from firmware_sim import bluez
-from firmware_sim.air import Air, address_of
+from firmware_sim.air import Air
 from firmware_sim.bench import (
     Action,
     AttError,
@@ -33,9 +30,7 @@ from firmware_sim.bench import (
     Send,
 )
 from firmware_sim.ble import Event, Peripheral
-from firmware_sim.bluez_agent import Agents
-from firmware_sim.bluez_device import Central, Device
-from firmware_sim.bus import Bus, NoBus, Objects, private_bus
+from firmware_sim.bus import Bus, NoBus, private_bus
 from tests.firmware_sim.ble_visits import (
     ABORT,
     CONTROL,
@@ -366,64 +361,6 @@ def test_a_daemon_that_lags_behind_gets_every_signal(tmp_path: Path) -> None:
             return heard
 
     assert asyncio.run(run()) == list(range(count))
-
-
-class _Noticed(Air):
-    """Calls ``notice`` just before each advertisement."""
-
-    notice: Callable[[], object] = staticmethod(lambda: None)
-
-    def send_advertising_pdu(
-        self, sender_controller: Controller, packet: ll.AdvertisingPdu
-    ) -> None:
-        self.notice()
-        super().send_advertising_pdu(sender_controller, packet)
-
-
-@pytest.mark.parametrize("turns", range(4))
-def test_a_link_made_as_it_is_given_up_is_dropped(tmp_path: Path, turns: int) -> None:
-    """The meter took itself for connected, and advertised no more, for ever."""
-
-    async def run() -> None:
-        air = _Noticed()
-        meter = Peripheral(_meter(), METER)
-        await meter.start(air)
-        async with private_bus(tmp_path) as address:
-            bus = await Bus(bus_address=address).connect()
-            central = Central(air, Objects(bus), Agents(bus))
-            await central.device.power_on()
-            device = Device(central, address_of(METER))
-            central.device.on(Host.EVENT_CONNECTION, device.on_connection)
-
-            async def give_up() -> None:
-                await _pass(turns)
-                await device.hang_up()
-
-            given_up: list[asyncio.Future[None]] = []
-            linking = asyncio.ensure_future(device._link())
-            await _pass(10)
-            air.notice = lambda: (
-                given_up or given_up.append(asyncio.ensure_future(give_up()))
-            )
-            await asyncio.wait({linking})
-            linking.exception()
-            await given_up[0]
-            again = asyncio.Event()
-            air.notice = again.set
-            async with asyncio.timeout(5):
-                await again.wait()
-            await central.close()
-            await meter.stop()
-            bus.disconnect()
-            await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
-
-    asyncio.run(run())
-
-
-async def _pass(turns: int) -> None:
-    """Let the loop turn so often."""
-    for _ in range(turns):
-        await asyncio.sleep(0)
 
 
 async def _daemon_call(bus: MessageBus, member: str, argument: str) -> Any:  # noqa: ANN401

@@ -1,7 +1,8 @@
 """A station whose Bluetooth hangs, or dies: each part a process of its own.
 
 A stopped process answers nothing and hangs up on nobody, as a bluetoothd does that
-waits for its controller, or a bus without memory.
+waits for its controller, or a bus without memory. Half of the tests take minutes in
+sum, and run by ``make scale``.
 """
 
 import os
@@ -124,7 +125,9 @@ def _daemon(sim: Part) -> int:
     return daemon
 
 
-@pytest.mark.parametrize("who", ["bluetoothd", "bus"])
+@pytest.mark.parametrize(
+    "who", ["bluetoothd", pytest.param("bus", marks=pytest.mark.scale)]
+)
 def test_an_agent_starts_while_bluetooth_is_silent(tmp_path: Path, who: str) -> None:
     """It hung for ever, and the meter on the cable was not read either."""
     with ExitStack() as held:
@@ -143,6 +146,7 @@ def test_an_agent_starts_while_bluetooth_is_silent(tmp_path: Path, who: str) -> 
         assert "Traceback" not in station.log
 
 
+@pytest.mark.scale
 @pytest.mark.parametrize("who", ["bluetoothd", "bus"])
 def test_an_agent_outlasts_a_bluetooth_that_falls_silent(
     tmp_path: Path, who: str
@@ -179,6 +183,7 @@ def test_an_agent_outlives_the_bus_and_pairs_on_the_next(tmp_path: Path) -> None
         assert "Traceback" not in station.log
 
 
+@pytest.mark.scale
 def test_an_agent_outlives_a_bus_that_dies_while_it_is_asked(tmp_path: Path) -> None:
     """The call that is under way ends by an error that nothing took: status 1."""
     with ExitStack() as held:
