@@ -62,18 +62,19 @@ _TALLY = """
         last_reading = excluded.last_reading
 """
 # An INSERT that meets a row would use up an id each time.
-_STATION = """
-    UPDATE station SET last_seen_ms = max(last_seen_ms, ?3)
-    WHERE tenant = ?1 AND station = ?2 RETURNING id
+_STATION = "SELECT id FROM station WHERE tenant = ? AND station = ?"
+_SEEN_STATION = """
+    UPDATE station SET last_seen_ms = max(last_seen_ms, ?2) WHERE id = ?1
 """
 _NEW_STATION = """
     INSERT INTO station (tenant, station, first_seen_ms, last_seen_ms)
     VALUES (?1, ?2, ?3, ?3) RETURNING id
 """
-_DEVICE = """
-    UPDATE device SET manufacturer = ?3, model = ?4, serial = ?5, firmware = ?6,
-        last_seen_ms = max(last_seen_ms, ?7)
-    WHERE tenant = ?1 AND device = ?2 RETURNING id
+_DEVICE = "SELECT id FROM device WHERE tenant = ? AND device = ?"
+_SEEN_DEVICE = """
+    UPDATE device SET manufacturer = ?2, model = ?3, serial = ?4, firmware = ?5,
+        last_seen_ms = max(last_seen_ms, ?6)
+    WHERE id = ?1
 """
 _NEW_DEVICE = """
     INSERT INTO device (tenant, device, manufacturer, model, serial, firmware,
@@ -133,8 +134,12 @@ class Writer:
 
     def __init__(self, database: SqliteDatabase) -> None:
         self._database = database
-        # Ids of rows that never go away; forgotten with the commit that made them.
+        # Ids of rows that never go away; forgotten with a commit that fails.
+        self._stations: dict[tuple[str, str], int] = {}
+        self._devices: dict[tuple[str, str], int] = {}
         self._drivers: dict[tuple[str, str], int] = {}
+        self._seen_stations: list[Row] = []  # in the commit under way
+        self._seen_devices: list[Row] = []
 
     def commit(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         """Write ``deliveries`` in one transaction, as `Store.commit` says."""
@@ -145,7 +150,10 @@ class Writer:
             done = True
         finally:
             if not done:
-                self._drivers.clear()
+                for known in (self._stations, self._devices, self._drivers):
+                    known.clear()
+            self._seen_stations.clear()
+            self._seen_devices.clear()
         return found
 
     def _write(
@@ -162,6 +170,8 @@ class Writer:
                     self._greet(connection, delivery)
                 case Accepted():
                     counted[at] = self._enter(connection, delivery, entries)
+        connection.executemany(_SEEN_STATION, self._seen_stations)
+        connection.executemany(_SEEN_DEVICE, self._seen_devices)
         self._insert(connection, entries)
         connection.executemany(
             _COUNT_BATCH,
@@ -197,7 +207,7 @@ class Writer:
         A batch that stands there already adds nothing; its number is 0.
         """
         batch, received_ms = delivery.batch, delivery.received_ms
-        station = _station(connection, delivery.station, received_ms)
+        station = self._station(connection, delivery.station, received_ms)
         before = connection.execute(
             "SELECT id, digest FROM batch WHERE station = ? AND counter = ?",
             (station, batch.counter),
@@ -228,7 +238,7 @@ class Writer:
         )
         counts = _Counts(delivery, number, first, fork=bool(before))
         for group in batch.groups:
-            device = _device(
+            device = self._device(
                 connection, delivery.station.tenant, group.device, received_ms
             )
             driver = self._driver(connection, group.driver)
@@ -291,7 +301,7 @@ class Writer:
         entry.counts.known += 1
 
     def _quarantine(self, connection: apsw.Connection, refused: Refused) -> None:
-        station = refused.station and _station(
+        station = refused.station and self._station(
             connection, refused.station, refused.received_ms
         )
         connection.execute(
@@ -307,11 +317,39 @@ class Writer:
         )
 
     def _greet(self, connection: apsw.Connection, greeting: Greeting) -> None:
-        station = _station(connection, greeting.station, greeting.received_ms)
+        station = self._station(connection, greeting.station, greeting.received_ms)
         connection.execute(
             "UPDATE station SET status = ?, status_ms = ? WHERE id = ?",
             (greeting.status, greeting.received_ms, station),
         )
+
+    def _station(
+        self, connection: apsw.Connection, station: Station, seen_ms: int
+    ) -> int:
+        if station not in self._stations:
+            row = (*station, seen_ms)
+            self._stations[station] = _named(connection, _STATION, _NEW_STATION, row)
+        number = self._stations[station]
+        self._seen_stations.append((number, seen_ms))
+        return number
+
+    def _device(
+        self, connection: apsw.Connection, tenant: str, device: Device, seen_ms: int
+    ) -> int:
+        name = tenant, device.id
+        said = (
+            device.manufacturer,
+            device.model,
+            device.serial,
+            device.firmware,
+            seen_ms,
+        )
+        if name not in self._devices:
+            row = (*name, *said)
+            self._devices[name] = _named(connection, _DEVICE, _NEW_DEVICE, row)
+        number = self._devices[name]
+        self._seen_devices.append((number, *said))
+        return number
 
     def _driver(self, connection: apsw.Connection, name: tuple[str, str]) -> int:
         if name not in self._drivers:
@@ -319,20 +357,8 @@ class Writer:
         return self._drivers[name]
 
 
-def _station(connection: apsw.Connection, station: Station, seen_ms: int) -> int:
-    return _named(connection, _STATION, _NEW_STATION, (*station, seen_ms))
-
-
-def _device(
-    connection: apsw.Connection, tenant: str, device: Device, seen_ms: int
-) -> int:
-    parts = (device.manufacturer, device.model, device.serial, device.firmware)
-    row = (tenant, device.id, *parts, seen_ms)
-    return _named(connection, _DEVICE, _NEW_DEVICE, row)
-
-
 def _named(connection: apsw.Connection, known: str, new: str, row: Row) -> int:
-    found: list[Row] = connection.execute(known, row).fetchall()
+    found: list[Row] = connection.execute(known, row[:2]).fetchall()
     return int(found[0][0]) if found else _id(connection, new, row)
 
 
