@@ -74,12 +74,7 @@ class Room:
         """Run a kernel; a plain one on lists, whose numbers are then put back."""
         if not self._plain:
             return kernel(*args, **kwargs)
-        given: list[Any] = [_listed(arg) for arg in args]
-        found = kernel.plain(*given, **kwargs)
-        for arg, now in zip(args, given, strict=True):
-            if isinstance(arg, np.ndarray):
-                arg[...] = now
-        return found
+        return _run_plain(kernel, *args, **kwargs)
 
     def _zeros(self, size: int, dtype: type = np.int64) -> Any:  # noqa: ANN401 - or a list
         zeros: NDArray[Any] = np.zeros(size, dtype)
@@ -103,6 +98,23 @@ def room(*kernels: Kernel[..., Any]) -> Room:
         return _free[plain].pop()
     except IndexError:
         return Room(plain=plain)
+
+
+def run(kernel: Kernel[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a kernel that works in nothing but what it is given."""
+    if kernel.is_compiled:
+        return kernel(*args, **kwargs)
+    return _run_plain(kernel, *args, **kwargs)
+
+
+def _run_plain(kernel: Kernel[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a kernel's plain form on lists, whose numbers are then put back."""
+    given: list[Any] = [_listed(arg) for arg in args]
+    found = kernel.plain(*given, **kwargs)
+    for arg, now in zip(args, given, strict=True):
+        if isinstance(arg, np.ndarray):
+            arg[...] = now
+    return found
 
 
 def _listed(arg: NDArray[Any] | object) -> object:
