@@ -380,7 +380,9 @@ class Key(NamedTuple):
     discriminator: int
 
 
-_ARRIVAL, _UNDATED = 1 << 62, 1 << 56
+_UNDATED = 1 << 56
+SEQUENCES, ARRIVALS = 1 << 32, 1 << 62
+"""Where the ordinals end that a device counts itself, and where a station's begin."""
 
 
 def is_undated(observation: Observation) -> bool:
@@ -399,7 +401,7 @@ def key(reading: Reading) -> Key:
     if seen.sequence is not None:
         ordinal = seen.sequence
     elif reading.arrival is not None:
-        ordinal = _ARRIVAL + reading.arrival
+        ordinal = ARRIVALS + reading.arrival
     else:
         time = seen.device_time
         ordinal = 0 if time is None else packed_time(time)

@@ -107,7 +107,7 @@ def _add_consents(routes: APIRouter, parts: Parts) -> None:
         if kept.programme(sent.programme, whose) is None:
             raise BadParameter("programme", "there is none of this id")
         since_ms, until_ms = ms(sent.since), ms(sent.until)
-        if None not in {since_ms, until_ms} and since_ms >= until_ms:  # type: ignore[operator]
+        if since_ms is not None and until_ms is not None and since_ms >= until_ms:
             raise BadParameter("until", "is not after 'from'")
         expires_ms = ms(sent.expires) or 0
         if expires_ms <= now_ms:

@@ -23,7 +23,7 @@ from gateway.config import BrokerConfig, Config, NatsConfig
 from gateway.doctor.finding import Finding, fail, ok, warn
 from gateway.doctor.machine import expiry
 from gateway.intake.jetstream import tls as nats_tls
-from gateway.intake.mqtt import password, tls
+from gateway.intake.mqtt import introduce, tls
 from protocols.config import ConfigError
 from protocols.uplink.topics import every_up
 
@@ -106,10 +106,7 @@ def _client(broker: BrokerConfig, said: Queue[str]) -> Client:
         protocol=MQTTv5 if newer else MQTTv311,
         clean_session=None if newer else True,
     )
-    if broker.tls:
-        client.tls_set_context(tls(broker.ca))
-    if broker.username:
-        client.username_pw_set(broker.username, password(broker))
+    introduce(client, broker)
 
     def connected(_client: Client, _data: object, *more: object) -> None:
         _flags, reason, properties = more

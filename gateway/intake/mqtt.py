@@ -161,10 +161,7 @@ def _client(broker: BrokerConfig, client_id: str) -> Client:
     client.max_queued_messages_set(_UNSENT_RECEIPTS)
     client.max_inflight_messages_set(_RECEIPTS_IN_FLIGHT)
     client.reconnect_delay_set(*_RECONNECT_S)
-    if broker.tls:
-        client.tls_set_context(tls(broker.ca))
-    if broker.username:
-        client.username_pw_set(broker.username, password(broker))
+    introduce(client, broker)
     if not newer:
         client.connect_async(broker.host, broker.port, _KEEPALIVE_S)
         return client
@@ -181,6 +178,21 @@ def _client(broker: BrokerConfig, client_id: str) -> Client:
     return client
 
 
+def introduce(client: Client, broker: BrokerConfig) -> None:
+    """Let a client reach the broker as its settings say: by TLS, under a name.
+
+    Raises:
+        ConfigError: A file that they name cannot be used.
+    """
+    if broker.tls:
+        client.tls_set_context(tls(broker.ca))
+    if broker.username:
+        file = broker.password_file
+        name = "broker.password_file"
+        password = first_line(name, Path(file)) if file else None
+        client.username_pw_set(broker.username, password)
+
+
 def tls(ca: str) -> ssl.SSLContext:
     """Return what to check a broker's certificate with.
 
@@ -191,13 +203,3 @@ def tls(ca: str) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=ca or None)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(f"broker.ca {ca}: {error}") from error
-
-
-def password(broker: BrokerConfig) -> str | None:
-    """Return the password for the broker; None if there is none.
-
-    Raises:
-        ConfigError: Its file can't be read.
-    """
-    file = broker.password_file
-    return first_line("broker.password_file", Path(file)) if file else None

@@ -23,7 +23,7 @@ from gateway.store import Accepted, Refused
 from gateway.store.database import Change, Row, Scalar
 from gateway.store.rows import KEY, READING
 from protocols.gatt.time import DateTime
-from protocols.observation import packed_time
+from protocols.observation import SEQUENCES, packed_time
 from protocols.uplink import envelope
 from protocols.uplink.batch import Batch
 
@@ -37,7 +37,6 @@ IN_DOUBT = (
 """Why a message made by `withheld` is in quarantine."""
 
 _DIGEST = 16  # bytes: nobody meets another's by chance
-_SEQUENCES = 1 << 32  # of ordinals: these a device counts itself
 _KEY = slice(1, 1 + len(KEY))
 _ORDINAL, _TIME, _VALUES, _UTC, _BOUND = map(
     READING.index, ("ordinal", "device_time", '"values"', "utc_ms", "time_bound_ms")
@@ -134,7 +133,7 @@ def verdict(row: Row, before_ms: int | None) -> Verdict:
             archived, and had the same device time.
     """
     # A key without a sequence number holds the device's clock, or is never drawn twice.
-    if before_ms is None or row[_ORDINAL] >= _SEQUENCES:
+    if before_ms is None or row[_ORDINAL] >= SEQUENCES:
         return Verdict.AGAIN
     utc_ms, bound_ms = row[_UTC], row[_BOUND]
     if utc_ms is not None and bound_ms is not None and utc_ms - bound_ms > before_ms:
@@ -151,7 +150,8 @@ def withheld(delivery: Accepted, places: Sequence[int]) -> list[Refused]:
     """
     batch = delivery.batch
     readings = batch.readings()
-    some = tuple(readings[at] for at in sorted(places))
+    ordered = sorted(places)
+    some = tuple(readings[at] for at in ordered)
     # Never the very bytes that came, which the ledger would take for stored.
     made_ms = delivery.received_ms
     if made_ms == batch.made_ms:
@@ -163,7 +163,7 @@ def withheld(delivery: Accepted, places: Sequence[int]) -> list[Refused]:
         if len(some) == 1:
             raise
         # One that is full may be longer so; its halves are not.
-        half, ordered = len(some) // 2, sorted(places)
+        half = len(ordered) // 2
         return withheld(delivery, ordered[:half]) + withheld(delivery, ordered[half:])
     return [
         Refused(

@@ -29,18 +29,17 @@ _DIGESTS = """
     SELECT w.id FROM gone_digest JOIN unnest(%s::bigint[], %s::bigint[], %s::bytea[])
         AS w (id, device, digest) USING (device, digest)
 """
-_GONE = f"""
-    SELECT w.id, CASE WHEN g.why = 'erased' THEN g.before_ms END FROM gone g
+_TOLD = f"""
     JOIN unnest(%s::bigint[], %s::bigint[], %s::integer[], %s::smallint[],
         %s::smallint[], %s::bigint[], %s::integer[], %s::text[])
         AS w (id, {_KEYS}, device_time) USING ({_KEYS})
+"""
+_GONE = f"""
+    SELECT w.id, CASE WHEN g.why = 'erased' THEN g.before_ms END FROM gone g {_TOLD}
     WHERE g.why <> 'archived' OR g.device_time IS NOT DISTINCT FROM w.device_time
 """  # noqa: S608 - columns are constants
 _STORED = f"""
-    SELECT w.id FROM reading r
-    JOIN unnest(%s::bigint[], %s::bigint[], %s::integer[], %s::smallint[],
-        %s::smallint[], %s::bigint[], %s::integer[], %s::text[])
-        AS w (id, {_KEYS}, device_time) USING ({_KEYS})
+    SELECT w.id FROM reading r {_TOLD}
     WHERE r.device_time = w.device_time
 """  # noqa: S608 - likewise
 
@@ -70,9 +69,13 @@ def not_gone(
 
 def _stored(connection: Connection, rows: list[Row]) -> set[int]:
     """Return the ids of those of which a reading of the same key and clock is kept."""
-    told = [(row[0], *row[_KEY], row[_TIME]) for row in rows]
-    found = connection.execute(_STORED, columns(told)) if told else ()
+    found = connection.execute(_STORED, _told(rows)) if rows else ()
     return {number for (number,) in found}
+
+
+def _told(rows: list[Row]) -> list[list[object]]:
+    """Return what `_TOLD` joins with."""
+    return columns([(row[0], *row[_KEY], row[_TIME]) for row in rows])
 
 
 def _found(connection: Connection, rows: list[Row]) -> dict[int, Verdict]:
@@ -84,8 +87,7 @@ def _found(connection: Connection, rows: list[Row]) -> dict[int, Verdict]:
     doubtful = [row for row in rows if row[5] <= last.get(_MEMORY(row), -1)]
     if doubtful:
         by_id = {row[0]: row for row in doubtful}
-        told = [(row[0], *row[_KEY], row[_TIME]) for row in doubtful]
-        for number, before_ms in connection.execute(_GONE, columns(told)):
+        for number, before_ms in connection.execute(_GONE, _told(doubtful)):
             found[number] = verdict(by_id[number], before_ms)
     devices = {row[0] for row in known if row[5]}
     if doubtful := [row for row in rows if row[1] in devices]:

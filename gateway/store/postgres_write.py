@@ -21,8 +21,7 @@ from gateway.store.postgres_gone import not_gone
 from gateway.store.postgres_names import DEVICES, DRIVERS, STATIONS, Names, columns
 from gateway.store.postgres_quarantine import quarantine
 from gateway.store.postgres_readings import keep
-from gateway.store.rows import READING, rows, tallied
-from protocols.observation import Device
+from gateway.store.rows import READING, rows, said_of, tallied
 from protocols.uplink.topics import Station
 
 _BLOCK = 16_384  # as the sequence counts; no batch is longer
@@ -227,7 +226,7 @@ class Writer:
         for entry in entries:
             tenant, seen_ms = entry.delivery.station.tenant, entry.delivery.received_ms
             for group in entry.delivery.batch.groups:
-                row = (*_said_of(group.device), seen_ms, seen_ms)
+                row = (*said_of(group.device), seen_ms, seen_ms)
                 wanted.setdefault((tenant, group.device.id), row)
         return self._devices.numbers(connection, wanted)
 
@@ -373,11 +372,7 @@ def _see_devices(
             number = devices[entry.delivery.station.tenant, group.device.id]
             before_ms = seen[number][-1] if number in seen else 0
             seen_ms = max(entry.delivery.received_ms, before_ms)
-            seen[number] = (number, *_said_of(group.device), seen_ms)
+            seen[number] = (number, *said_of(group.device), seen_ms)
     if seen:
         found = columns([seen[number] for number in sorted(seen)])
         connection.execute(_SEEN_DEVICES, (found[0], *found))
-
-
-def _said_of(device: Device) -> Row:
-    return device.manufacturer, device.model, device.serial, device.firmware

@@ -17,6 +17,8 @@ import msgspec
 from gateway.store.database import Row
 from protocols.gatt.time import DateTime
 from protocols.observation import (
+    ARRIVALS,
+    SEQUENCES,
     Device,
     LinkSecurity,
     Observation,
@@ -31,7 +33,6 @@ from protocols.observation import (
 from protocols.uplink import frames
 from protocols.uplink.group import KINDS
 
-SEQUENCES, ARRIVALS = 1 << 32, 1 << 62  # of ordinals: these end, those begin
 _REMEMBERED = 1 << 14
 _FEW = 1 << 10
 _SHORT = 2 + 24  # from 24 bytes on CBOR tells the length apart
@@ -59,9 +60,9 @@ def quickly(kind: type[_T]) -> Callable[..., _T]:
     still_open: Any = make_dataclass(kind.__name__, names, slots=True)
 
     def make(*values: object) -> _T:
-        made = still_open(*values)
+        made: _T = still_open(*values)
         made.__class__ = kind
-        return made  # type: ignore[no-any-return]
+        return made
 
     return make
 

@@ -21,7 +21,14 @@ from protocols.gatt.time import DateTime
 from protocols.observation import Device, Kind, Reading
 from protocols.uplink.batch import Opened, open_batch
 from protocols.uplink.facts import read_time
-from protocols.uplink.group import KINDS, Group, decimal, discriminator, each
+from protocols.uplink.group import (
+    KINDS,
+    Group,
+    decimal,
+    discriminator,
+    each,
+    values_said,
+)
 
 KEY = ("device", "generation", "slot", "kind", "ordinal", "discriminator")
 FACTS = (
@@ -130,6 +137,11 @@ def rows(group: Made, first: int, device: int, batch: int, driver: int) -> list[
     )
 
 
+def said_of(device: Device) -> Row:
+    """Return what a device says of itself, as it stands behind its name in a row."""
+    return device.manufacturer, device.model, device.serial, device.firmware
+
+
 def tallied(new: Sequence[Row]) -> list[Row]:
     """Return what new readings add to the tally of each device and kind.
 
@@ -213,9 +225,7 @@ def _told(
     position: str | None,
 ) -> tuple[int, str]:
     """Return a reading's discriminator, and JSON of its values."""
-    parts = [
-        _shown(*what, *numbers[3 * at : 3 * at + 3]) for at, what in enumerate(measured)
-    ]
+    parts = [_shown(*value) for value in values_said(measured, numbers)]
     return discriminator(measured, numbers, position), f"[{','.join(parts)}]"
 
 

@@ -15,6 +15,7 @@ from gateway.store.rows import (
     KEY,
     READING,
     Made,
+    said_of,
     tallied,
 )
 from gateway.store.rows import rows as rows_of
@@ -138,8 +139,6 @@ class Writer:
         self._stations: dict[tuple[str, str], int] = {}
         self._devices: dict[tuple[str, str], int] = {}
         self._drivers: dict[tuple[str, str], int] = {}
-        self._seen_stations: list[Row] = []  # in the commit under way
-        self._seen_devices: list[Row] = []
 
     def commit(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         """Write ``deliveries`` in one transaction, as `Store.commit` says."""
@@ -152,8 +151,6 @@ class Writer:
             if not done:
                 for known in (self._stations, self._devices, self._drivers):
                     known.clear()
-            self._seen_stations.clear()
-            self._seen_devices.clear()
         return found
 
     def _write(
@@ -170,8 +167,21 @@ class Writer:
                     self._greet(connection, delivery)
                 case Accepted():
                     counted[at] = self._enter(connection, delivery, entries)
-        connection.executemany(_SEEN_STATION, self._seen_stations)
-        connection.executemany(_SEEN_DEVICE, self._seen_devices)
+        stations = [
+            (self._stations[one.station], one.received_ms)
+            for one in deliveries
+            if one.station is not None
+        ]
+        connection.executemany(_SEEN_STATION, stations)
+        devices = [
+            (
+                entry.device,
+                *said_of(entry.group.device),
+                entry.counts.delivery.received_ms,
+            )
+            for entry in entries
+        ]
+        connection.executemany(_SEEN_DEVICE, devices)
         self._insert(connection, entries)
         connection.executemany(
             _COUNT_BATCH,
@@ -329,27 +339,16 @@ class Writer:
         if station not in self._stations:
             row = (*station, seen_ms)
             self._stations[station] = _named(connection, _STATION, _NEW_STATION, row)
-        number = self._stations[station]
-        self._seen_stations.append((number, seen_ms))
-        return number
+        return self._stations[station]
 
     def _device(
         self, connection: apsw.Connection, tenant: str, device: Device, seen_ms: int
     ) -> int:
         name = tenant, device.id
-        said = (
-            device.manufacturer,
-            device.model,
-            device.serial,
-            device.firmware,
-            seen_ms,
-        )
         if name not in self._devices:
-            row = (*name, *said)
+            row = (*name, *said_of(device), seen_ms)
             self._devices[name] = _named(connection, _DEVICE, _NEW_DEVICE, row)
-        number = self._devices[name]
-        self._seen_devices.append((number, *said))
-        return number
+        return self._devices[name]
 
     def _driver(self, connection: apsw.Connection, name: tuple[str, str]) -> int:
         if name not in self._drivers:

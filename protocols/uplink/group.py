@@ -323,6 +323,20 @@ def _position(context: dict[str, str] | None) -> str | None:
     return None if context is None else context.get(POSITION)
 
 
+def values_said(
+    measured: Sequence[tuple[str, str]], numbers: Sequence[Any]
+) -> Iterator[tuple[str, str, int | None, int, int]]:
+    """Yield of each value its quantity, unit, mantissa, power of ten and state.
+
+    Args:
+        measured: As in `Said`.
+        numbers: Likewise.
+    """
+    for at, (quantity, unit) in enumerate(measured):
+        mantissa, exponent, state = numbers[3 * at : 3 * at + 3]
+        yield quantity, unit, mantissa, exponent, state
+
+
 def discriminator(
     measured: Sequence[tuple[str, str]], numbers: Sequence[Any], position: str | None
 ) -> int:
@@ -333,9 +347,7 @@ def discriminator(
         numbers: Likewise.
         position: Likewise.
     """
-    parts = [
-        _part(*what, *numbers[3 * at : 3 * at + 3]) for at, what in enumerate(measured)
-    ]
+    parts = [_part(*value) for value in values_said(measured, numbers)]
     if position is not None:
         parts.append(cbor2.dumps(position))
     # An array of at most 23 items has one byte before them.
