@@ -1,14 +1,16 @@
-"""Replays messages that could not be read when they came."""
+"""Messages that could not be read when they came: replayed, or deleted for good."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from time import time_ns
 
+from gateway.access import Access, Principal
 from gateway.delivery import Message, open_message
 from gateway.store import Accepted, Quarantined, Refused, Store, StoreRefused
 from gateway.store.gone import IN_DOUBT
 
 _PAGE = 100
+_DELETE = "DELETE FROM quarantine WHERE id = :id RETURNING id"
 _NOT_IN_DOUBT = "its readings are not withheld: replay it without --as-new"
 
 
@@ -80,6 +82,46 @@ def replay(
             id=message.id,
         )
     return done
+
+
+def batch_of(message: Quarantined) -> tuple[int, int] | None:
+    """Return a batch's counter and how many readings it holds.
+
+    Args:
+        message: None is returned of what is no batch, or can't be read here either.
+    """
+    came = Message.of(message.topic, message.message, message.received_ms)
+    match open_message(came, ""):
+        case Accepted(batch=batch):
+            return batch.counter, batch.count
+    return None
+
+
+def delete(access: Access, who: Principal, message: Quarantined, why: str) -> bool:
+    """Take a message out of quarantine for good, and note who did it and why.
+
+    Args:
+        access: Writes down who did it.
+        who: Who asks for it.
+        message: What to delete.
+        why: For the audit log, which keeps it for good: no value, and nobody's name.
+
+    Returns:
+        Whether it was there; if not, nothing is written down.
+
+    Raises:
+        StoreUnavailable: The store can't be written now.
+    """
+    station = message.station
+    tenant, name = ("", "no station") if station is None else station
+    with access.making(tenant) as change:
+        gone = change.rows(_DELETE, id=message.id)
+        if gone:
+            what = (
+                f"message {message.id} of {name}, {len(message.message)} bytes: {why}"
+            )
+            access.note(change, who, "quarantine.deleted", tenant=tenant, what=what)
+    return bool(gone)
 
 
 def _commit(store: Store, message: Quarantined, delivery: Accepted) -> Replayed:

@@ -12,10 +12,12 @@ from gateway.opened import at_the_console, configured, opened
 if TYPE_CHECKING:  # loaded by who uses them
     from gateway.store import Quarantined, Store
 
+_LONGEST_WHY = 256
+
 
 @click.group()
 def quarantine() -> None:
-    """Look at messages that could not be read, and replay them."""
+    """Look at messages that could not be read, replay them, and delete them."""
 
 
 @quarantine.command(name="list")
@@ -104,6 +106,60 @@ def replay(
     sys.exit(int(failed > 0))
 
 
+@quarantine.command()
+@click.argument("numbers", nargs=-1, type=click.IntRange(1), metavar="NUMBER...")
+@click.option("--why", required=True, help="For the audit log: nobody's name.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@configured
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def delete(
+    numbers: tuple[int, ...],
+    file: Path | None,
+    data: Path | None,
+    *,
+    why: str,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Take messages out of quarantine for good.
+
+    For what may be of a patient who was erased, and for what is not ours. Readings in
+    it that are stored nowhere else are lost: replay first what can be read by now. A
+    station keeps a batch that could not be read, and sends it again when its agent
+    starts anew.
+
+    \b
+    Example:
+        vitalwire gateway quarantine delete 7 --why "patient 17 was erased"
+    """
+    if not numbers:
+        raise click.UsageError("give the numbers of messages")
+    if len(why) > _LONGEST_WHY or not why.isprintable() or not why.strip():
+        problem = f"give a reason of 1 to {_LONGEST_WHY} printable characters"
+        raise click.BadParameter(problem, param_hint="--why")
+    with opened(file, data) as (_, store):
+        from gateway.quarantine import delete as take_away  # noqa: PLC0415
+        from gateway.store.sqlite_overwrite import overwrite  # noqa: PLC0415
+
+        chosen = [_one(store, number) for number in numbers]
+        if not yes:
+            for message in chosen:
+                told = _told(message)
+                click.echo(f"{_line(told)}  {_contents(_held(message))}", err=True)
+            click.confirm("Delete for good?", abort=True, err=True)
+        access, who = at_the_console(store)
+        gone = [one for one in chosen if take_away(access, who, one, why)]
+        is_sqlite = store.database.engine == "sqlite"
+        overwritten = is_sqlite and overwrite(store.database)
+    for message in gone:
+        told = _told(message) | _held(message) | {"overwritten": overwritten}
+        line = f"{message.id:>8}  deleted  {message.topic}  {_contents(told)}"
+        click.echo(json.dumps(told) if as_json else line)
+    if is_sqlite and not overwritten:
+        problem = "the store's file was in use: bytes of them may lie in it still"
+        click.echo(problem, err=True)
+
+
 def _record(store: "Store", action: str, message: "Quarantined") -> None:
     """Write down that somebody at the console looks into a message."""
     whose = "" if message.station is None else message.station.tenant
@@ -117,6 +173,20 @@ def _one(store: "Store", number: int) -> "Quarantined":
     if (message := one(store, number)) is None:
         raise click.ClickException(f"no message {number} is in quarantine")
     return message
+
+
+def _held(message: "Quarantined") -> dict[str, Any]:
+    """Return what a message holds, as far as this gateway can read it by now."""
+    from gateway.quarantine import batch_of  # noqa: PLC0415
+
+    counter, readings = batch_of(message) or (None, None)
+    return {"size": len(message.message), "batch": counter, "readings": readings}
+
+
+def _contents(held: dict[str, Any]) -> str:
+    if held["batch"] is None:
+        return f"{held['size']} bytes that can't be read here"
+    return f"{held['size']} bytes, batch {held['batch']} of {held['readings']} readings"
 
 
 def _is_stored(message: "Quarantined") -> bool:
