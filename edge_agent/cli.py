@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import time
 
 import click
 import simplejson
@@ -148,7 +149,8 @@ def status(data: Path, *, as_json: bool) -> None:
         **found,
         "outbox": {name: getattr(counts, name) for name in counts.__slots__},
     }
-    click.echo(_dumps(shown) if as_json else _table(shown))
+    told = shown if as_json else health.for_people(shown, time())
+    click.echo(_dumps(told) if as_json else _table(told))
 
 
 @agent.command("warm")

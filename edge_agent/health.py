@@ -4,12 +4,15 @@ import json
 import logging
 import os
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 
 _log = logging.getLogger(__name__)
 
 _FILE = "status.json"
+_TIMES = {"started_at": 1, "visited_at": 1, "oldest_ms": 1_000}  # how many a second
+_AGES = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 @dataclass
@@ -91,6 +94,45 @@ def read(folder: Path) -> dict[str, object] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def for_people(status: dict[str, object], now_s: float) -> dict[str, object]:
+    """Return a status with its times as people read them, under plain names.
+
+    Args:
+        status: As `read` returns it, or the outbox's counts, or both.
+        now_s: The clock, s since 1970 UTC.
+    """
+    shown: dict[str, object] = {}
+    for name, value in status.items():
+        if isinstance(value, dict):
+            shown[name] = for_people(value, now_s)
+        elif name in _TIMES:
+            plain = name.removesuffix("_at").removesuffix("_ms")
+            shown[plain] = _time(value, _TIMES[name], now_s)
+        else:
+            shown[name] = value
+    return shown
+
+
+def _time(value: object, per_s: int, now_s: float) -> object:
+    """Return the time of this place, and how long ago that was."""
+    if not isinstance(value, int | float):
+        return "-"
+    try:
+        moment = datetime.fromtimestamp(value / per_s, UTC).astimezone()
+    except (OverflowError, ValueError):
+        return value  # no agent writes such a one
+    ago_s = now_s - value / per_s
+    side = "ago" if ago_s >= 0 else "ahead of this clock"
+    return f"{moment.isoformat(timespec='seconds')} ({_age(abs(ago_s))} {side})"
+
+
+def _age(seconds: float) -> str:
+    for unit, size in _AGES:
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return "0 s"
 
 
 def is_running(pid: object) -> bool:

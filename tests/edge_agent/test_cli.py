@@ -5,7 +5,9 @@ import os
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from edge_agent import cli
+from edge_agent import cli, health
 from edge_agent.outbox import Outbox
 from edge_agent.read import line, show
 from protocols.gatt.time import DateTime
@@ -328,6 +330,70 @@ def test_status_shows_the_agent_and_what_waits(tmp_path: Path) -> None:
         },
     }
     assert re.search(r"^  waiting +2$", text.stdout, re.MULTILINE)
+    assert re.search(
+        r"^  oldest +2026-02-2\dT\S+ \(\d+ d ago\)$", text.stdout, re.MULTILINE
+    )
+
+
+@pytest.mark.parametrize(
+    ("ago_s", "told"),
+    [
+        (0, "0 s ago"),
+        (59.9, "59 s ago"),
+        (200, "3 min ago"),
+        (3_600, "1 h ago"),
+        (86_399, "23 h ago"),
+        (5 * 86_400, "5 d ago"),
+        (-90, "1 min ahead of this clock"),
+    ],
+)
+def test_status_tells_people_times_of_their_place(
+    monkeypatch: pytest.MonkeyPatch, ago_s: float, told: str
+) -> None:
+    """Nobody sees that the last visit was an hour ago in seconds since 1970."""
+    now_s = 1_772_350_200.5  # 2026-03-01T07:30:00.5Z
+    when_s = now_s - ago_s
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        found = health.for_people(
+            {
+                "pid": 7,
+                "started_at": when_s,
+                "devices": {
+                    "C0:1": {"visited_at": when_s},
+                    "C0:2": {"visited_at": None},
+                },
+                "outbox": {"waiting": 2, "oldest_ms": round(when_s * 1000)},
+            },
+            now_s,
+        )
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    zone = timezone(timedelta(hours=5, minutes=30))
+    then = datetime(2026, 3, 1, 13, 0, tzinfo=zone) - timedelta(seconds=ago_s - 0.5)
+    text = f"{then.isoformat(timespec='seconds')} ({told})"
+    assert found == {
+        "pid": 7,
+        "started": text,
+        "devices": {"C0:1": {"visited": text}, "C0:2": {"visited": "-"}},
+        "outbox": {"waiting": 2, "oldest": text},
+    }
+
+
+@pytest.mark.parametrize("seconds", ["1e300", "1e14", "NaN"])
+def test_status_with_a_time_that_is_none_is_shown(tmp_path: Path, seconds: str) -> None:
+    """What is wrong with a file must not keep the rest of it from a technician."""
+    Outbox(tmp_path / "outbox.db").close()
+    (tmp_path / "status.json").write_text(f'{{"pid": 1, "started_at": {seconds}}}')
+
+    found = run("agent", "status", "--data", str(tmp_path))
+
+    assert found.exit_code == 0
+    assert f"started                  {float(seconds)}\n" in found.stdout
+    assert re.search(r"^  oldest +-$", found.stdout, re.MULTILINE)
 
 
 @pytest.mark.parametrize("file", [None, b"no database" * 500])
