@@ -27,7 +27,9 @@ from protocols.uplink.topics import Station
 from tests.gateway.stations import glucose, message
 from tests.integration.parts import Part, command, part, until
 
-_WINDOW = 8
+WINDOW = 8
+"""How many batches a station has on their way at most."""
+
 _RESEND_S = 2.0  # a real station waits 20 s
 _READINGS = 4
 
@@ -51,6 +53,7 @@ class Load:
         self.captured: set[tuple[str, int]] = set()
         self.delays_s: list[float] = []
         self.receipts = 0
+        self.sent = 0
         self.resent = 0
         self._station = Station("clinic", name)
         self._device = Device(f"meter-of-{name}")
@@ -94,7 +97,7 @@ class Load:
 
     def _run(self) -> None:
         while self._waiting or not self._stopping.is_set():
-            if not self._stopping.is_set() and len(self._waiting) < _WINDOW:
+            if not self._stopping.is_set() and len(self._waiting) < WINDOW:
                 self._capture()
             with self._lock:
                 late = [
@@ -128,6 +131,7 @@ class Load:
             self._sent_s[named] = first_s, now_s
         if self._client.is_connected():
             self._client.publish(self._station.up("batch"), payload, 1)
+            self.sent += 1
 
     def _on_connect(self, client: Client, *_more: object) -> None:
         client.subscribe(self._station.down("receipt"), 1)
