@@ -5,8 +5,9 @@ numba, until compiled forms are there; from then on they answer, with the same
 results. Importing this module does not import numba.
 
 A kernel and what it calls are compiled as one: a kernel calls an `inner` or
-another kernel by its global name. It computes in explicit int64 that does not
-overflow, for numpy warns of what a compiled form would wrap in silence.
+another kernel by its global name. It makes no array, but fills those that it is
+given, so that nothing has to count who uses them. It computes in explicit int64 that
+does not overflow, for numpy warns of what a compiled form would wrap in silence.
 """
 
 import re
@@ -19,13 +20,21 @@ from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
 import numpy as np
 
+from protocols.parts import pipeline
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# NaN marks a missing value and must survive, so nothing here is "fast math".
-OPTIONS = {"nogil": True, "error_model": "numpy"}
-# Nobody calls an inner from Python or C: a tenth of all compiling went into that.
-_WITHIN = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# NaN marks a missing value and must survive, so nothing here is "fast math". The last
+# three are a fifth of all compiling: to count who uses an array, calls from C, and to
+# look for patterns, such as one of arrays, that no kernel has.
+OPTIONS = {
+    "nogil": True,
+    "error_model": "numpy",
+    "_nrt": False,
+    "no_cfunc_wrapper": True,
+    "no_rewrites": True,
+}
 
 _SIGNATURE = re.compile(r".+\(([^()]*)\)")
 _ARGUMENT = re.compile(r"([bfiu][1248])(?:\[([:1, ]+)\])?(?:, *|$)")
@@ -48,6 +57,8 @@ class Kernel(Generic[P, R]):
         plain: The function as it was written.
         name: Its module and its name.
         signatures: numba's words for the types with which it is called.
+        sure: What answers, without a look at its arguments where one form serves all:
+            for who has made them, just so. To look takes longer than a short message.
     """
 
     def __init__(self, plain: Callable[P, R], signatures: tuple[str, ...]) -> None:
@@ -55,7 +66,7 @@ class Kernel(Generic[P, R]):
         self.name = f"{plain.__module__}.{plain.__qualname__}"
         self.signatures = signatures
         self._takes = [tuple(_arguments(each)) for each in signatures]
-        self._best = plain
+        self.sure = self._best = plain
         update_wrapper(self, plain)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -68,7 +79,7 @@ class Kernel(Generic[P, R]):
 
     def use(self, compiled: Callable[P, R]) -> None:
         """Answer with ``compiled`` from now on."""
-        self._best = compiled
+        self.sure = self._best = compiled
 
     def use_native(self, forms: Sequence[Callable[P, R]]) -> None:
         """Answer with functions that believe what they are given, after a check.
@@ -86,7 +97,9 @@ class Kernel(Generic[P, R]):
                     return form(*args, **kwargs)
             raise TypeError(f"{self.name} takes {' or '.join(self.signatures)}")
 
-        self._best = _quickly(choices, rarely)
+        checked = _quickly(choices, rarely)
+        self.sure = forms[0] if len(forms) == 1 else checked
+        self._best = checked
 
 
 def kernel(*signatures: str) -> Callable[[Callable[P, R]], Kernel[P, R]]:
@@ -108,11 +121,7 @@ def kernel(*signatures: str) -> Callable[[Callable[P, R]], Kernel[P, R]]:
 
 
 def inner(plain: Callable[P, R]) -> Callable[P, R]:
-    """Mark a function that only kernels call, and that is compiled into them.
-
-    It makes no array: compiled, it does not count who uses those that it is given,
-    which would take longer than many an inner.
-    """
+    """Mark a function that only kernels call, and that is compiled into them."""
     _inners.add(_function(plain))
     return plain
 
@@ -169,7 +178,8 @@ def compile_inner(plain: FunctionType) -> object:
     """
     numba = import_numba()
     inline = plain.__code__ in _inlined
-    found = numba.njit(**OPTIONS, **_WITHIN, _nrt=False, forceinline=inline)(plain)
+    part = {"no_cpython_wrapper": True, "pipeline_class": pipeline()}
+    found = numba.njit(**OPTIONS, **part, forceinline=inline)(plain)
     template = found.get_call_template
 
     def without_constants(args: Sequence[Any], kwargs: dict[str, Any]) -> object:

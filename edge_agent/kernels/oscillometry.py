@@ -203,7 +203,7 @@ def odd_beats(beats: Beats) -> U1:
     flags = np.zeros(len(beats), np.uint8)
     if len(beats) >= _LEAST_BEATS:
         usual = float(np.median(np.diff(beats[:, 0])))
-        _odd_beats(beats, usual, flags)
+        _odd_beats(beats, usual, np.zeros(_NEAR), flags)
     return flags
 
 
@@ -312,10 +312,9 @@ def _median_height(beats: F8, first: int, near: F8) -> float:
     return float(near[near.size // 2])
 
 
-@kernel("void(f8[:, ::1], f8, u1[::1])")
-def _odd_beats(beats: F8, usual: float, flags: U1) -> None:
+@kernel("void(f8[:, ::1], f8, f8[::1], u1[::1])")
+def _odd_beats(beats: F8, usual: float, near: F8, flags: U1) -> None:
     count = beats.shape[0]
-    near = np.zeros(_NEAR)
     for i in range(count):
         first = min(max(i - _NEAR // 2, 0), count - _NEAR)
         median = _median_height(beats, first, near)

@@ -61,11 +61,16 @@ def read_size(body: bytes) -> tuple[int, int, int]:
     Raises:
         ValueError: It is cut short.
     """
-    rows = at = 0
-    for at in range(1, min(len(body), 5)):
-        rows |= (body[at] & 0x7F) << (7 * at - 7)
-        if body[at] < 0x80 and at + 1 < len(body):
-            return rows, body[at + 1], at + 2
+    rows, at, byte = 0, 1, 0x80
+    try:
+        while byte > 0x7F and at < 5:
+            byte = body[at]
+            rows |= (byte & 0x7F) << (7 * at - 7)
+            at += 1
+        if byte <= 0x7F:
+            return rows, body[at], at + 1
+    except IndexError:
+        pass
     raise ValueError("a number is cut short")
 
 

@@ -100,10 +100,10 @@ def room(*kernels: Kernel[..., Any]) -> Room:
         return Room(plain=plain)
 
 
-def run(kernel: Kernel[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Run a kernel that works in nothing but what it is given."""
+def run_sure(kernel: Kernel[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a kernel on what its caller made for it just now, as `Kernel.sure` says."""
     if kernel.is_compiled:
-        return kernel(*args, **kwargs)
+        return kernel.sure(*args, **kwargs)
     return _run_plain(kernel, *args, **kwargs)
 
 

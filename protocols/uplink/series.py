@@ -27,7 +27,7 @@ from protocols.uplink import packing, plain, ranged
 from protocols.uplink.grids import gridded
 from protocols.uplink.heading import MOST_COLUMNS, must_fit
 from protocols.uplink.profiles import SETS, Models
-from protocols.uplink.room import Room, room, run
+from protocols.uplink.room import Room, room, run_sure
 
 I8 = NDArray[np.int64]
 
@@ -162,9 +162,10 @@ def _unpack(body: bytes, most: int) -> list[Column]:
     table = np.empty((columns + 2, rows), _INT64)  # one of them is room
     powers = np.empty((columns + 1, rows), _INT8)
     code = np.frombuffer(bytearray(body), _UINT8)
-    if problem := run(packing.unpack, code, at, table, powers):
+    if problem := run_sure(packing.unpack, code, at, table, powers):
         raise ValueError(packing.PROBLEMS[problem])
-    return list(map(Column, table, powers))
+    # To iterate over an array takes twice as long as to index it.
+    return [Column(table[at], powers[at]) for at in range(columns + 1)]
 
 
 def _by_shortest_set(

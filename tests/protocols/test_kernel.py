@@ -12,7 +12,7 @@ import pytest
 from protocols import kernel as runtime
 from protocols.kernel import Kernel, kernel
 from tests.protocols import some_kernels
-from tests.protocols.some_kernels import double, ratio, scrambled
+from tests.protocols.some_kernels import I8, double, ratio, scrambled
 
 _ROOT = Path(__file__).parents[2]
 _VALUES = np.arange(-5, 2000)
@@ -39,7 +39,7 @@ def warm(only_these: None) -> None:  # noqa: ARG001
 def test_a_kernel_answers_before_and_after_it_is_compiled_alike() -> None:
     """The agent starts on plain forms: what it sends must not change on the way."""
     assert scrambled.is_compiled
-    assert scrambled(_VALUES).tolist() == scrambled.plain(_VALUES).tolist()
+    assert scrambled(_VALUES) == scrambled.plain(_VALUES)
 
 
 @pytest.mark.usefixtures("warm")
@@ -51,9 +51,26 @@ def test_a_kernel_takes_each_of_its_types_and_no_other() -> None:
         scrambled(_VALUES.astype(np.int8))
 
 
+@pytest.mark.usefixtures("only_these")
+def test_a_kernel_that_makes_an_array_is_refused() -> None:
+    """Nothing counts who uses it: it would never be given back."""
+
+    def makes(values: I8) -> int:
+        return len(np.zeros(len(values)))
+
+    made = kernel("i8(i8[::1])")(makes)
+    problem = runtime.warm()
+    assert problem is not None
+    assert not made.is_compiled
+    if "numba can't compile here" not in problem:
+        pytest.skip(problem)
+    assert "function zeros" in problem
+
+
 def test_the_plain_form_answers_until_then() -> None:
     assert not scrambled.is_compiled
-    assert scrambled(_VALUES).tolist() == scrambled.plain(_VALUES).tolist()
+    assert scrambled.sure(_VALUES) == scrambled.plain(_VALUES)
+    assert scrambled(_VALUES) == scrambled.plain(_VALUES)
 
 
 def _form(name: str) -> Callable[..., Any]:
@@ -99,11 +116,20 @@ def test_a_native_form_never_sees_what_it_would_read_wrongly() -> None:
     ]
     assert str(scrambled(np.arange(4))) == "array"
     for value in wrong:
-        with pytest.raises(TypeError, match=r"scrambled takes i8\[::1\]\(i8\[::1\]\)"):
+        with pytest.raises(TypeError, match=r"scrambled takes i8\(i8\[::1\]\)"):
             scrambled(value)  # type: ignore[arg-type]
     for count in (0, 2):
         with pytest.raises(TypeError, match="scrambled takes"):
             scrambled(*[np.arange(4)] * count)
+
+
+@pytest.mark.usefixtures("native")
+def test_who_is_sure_of_what_is_given_is_believed_where_there_is_no_choice() -> None:
+    """A short message takes less time than a look at what it is unpacked into."""
+    assert str(scrambled.sure([1, 2])) == "array"  # type: ignore[arg-type]
+    assert [str(double.sure(3)), str(double.sure(1.5))] == ["int", "float"]
+    with pytest.raises(TypeError, match="double takes"):
+        double.sure("3")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
