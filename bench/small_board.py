@@ -24,6 +24,7 @@ from typing import Any
 
 _LIMIT_MB = 512
 _IDLE_S = 10.0
+_SETTLED_S = 40.0  # after its kernels answer: its start let go, and devices met again
 _PATIENCE_S = 240.0
 _CGROUPS = (  # version 1 and version 2
     ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.max_usage_in_bytes"),
@@ -59,7 +60,9 @@ async def run(path, folder):
         while True:
             due = time.monotonic() + 0.002
             await asyncio.sleep(0.002)
-            late.append((due, time.monotonic() - due))
+            late_s = time.monotonic() - due
+            if late_s > 0.001:  # a list of all would count as the agent's memory
+                late.append((due, late_s))
     watching = asyncio.create_task(watch())
     await app.run(config.load(path), folder)
     watching.cancel()
@@ -78,7 +81,9 @@ class Figures:
         ready_s: From its start until it waits for devices.
         kernels_s: From its start until compiled kernels answer.
         stall_ms: The longest that its loop was held up between these, and 1 s more.
-        rss_mb: Resident memory when all is read, stored and forgotten.
+        rss_mb: Resident memory when all is read, stored and forgotten, and the start
+            is over.
+        most_rss_mb: The most that was resident until then.
         pss_mb: The same, shared pages divided by those who share them.
         peak_mb: The most that the agent and what it started took, files included.
         idle_percent: Of one core, with devices that are asleep.
@@ -90,6 +95,7 @@ class Figures:
     kernels_s: float | None
     stall_ms: float
     rss_mb: float
+    most_rss_mb: float
     pss_mb: float
     peak_mb: float | None
     idle_percent: float
@@ -185,6 +191,14 @@ def memory_mb(pid: int, name: str) -> float:
     raise ValueError(name)
 
 
+def most_resident_mb(pid: int) -> float:
+    """Return the most of a process's memory that was resident at a time."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    raise ValueError(pid)
+
+
 def cpu_s(pid: int) -> float:
     """Return the CPU time that a process has used."""
     words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -250,9 +264,11 @@ class Board:
                 sleep(1)
                 if whole:
                     until(lambda: self._is_done(data))
+                    sleep(max(0.0, kernels_s + _SETTLED_S - monotonic()))
                 idle = self._idle(part.pid) if whole else 0.0
                 found = status(data)
                 rss_mb, pss_mb = (memory_mb(part.pid, n) for n in ("Rss", "Pss"))
+                most_rss_mb = most_resident_mb(part.pid)
                 part.terminate()
                 late_ms = stall_ms(part, ready_s, kernels_s + 1)
             peak_mb = peak(group)
@@ -262,6 +278,7 @@ class Board:
             kernels_s - began_s if found["kernels"] == "compiled" else None,
             late_ms,
             rss_mb,
+            most_rss_mb,
             pss_mb,
             peak_mb,
             idle,
@@ -301,7 +318,8 @@ def stall_ms(part: "subprocess.Popen[str]", since_s: float, until_s: float) -> f
     if part.returncode:
         raise RuntimeError(f"the agent ended with status {part.returncode}")
     told: list[tuple[float, float]] = json.loads(out)
-    return max(late_s for due_s, late_s in told if since_s < due_s < until_s) * 1000
+    late_s = [late_s for due_s, late_s in told if since_s < due_s < until_s]
+    return max(late_s, default=0.0) * 1000
 
 
 def peak(group: Path | None) -> float | None:

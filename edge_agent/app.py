@@ -13,13 +13,15 @@ from edge_agent.capture import Station
 from edge_agent.config import Config, Device
 from edge_agent.health import Health
 from edge_agent.links.ble import Radio
-from edge_agent.memory import share_heap
+from edge_agent.memory import let_go, share_heap
 from edge_agent.outbox import Outbox
 from edge_agent.uplink import Uplink
 from edge_agent.visits import attend
 from protocols.config import ConfigError
 
 _log = logging.getLogger(__name__)
+
+_START_S = 30.0  # by then the devices that are awake were met, and the broker
 
 
 async def run(config: Config, folder: Path) -> None:
@@ -65,7 +67,7 @@ async def _tasks(
 ) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(uplink.run())
-        group.create_task(_warm(station.health))
+        group.create_task(_start(station.health))
         if station.radio is not None:
             peers = [device.peer.upper() for device, _ in drivers]
             group.create_task(station.radio.run(peers))
@@ -82,9 +84,14 @@ def bring_kernels() -> None:
     from protocols.uplink import batch  # noqa: F401, PLC0415
 
 
-async def _warm(health: Health) -> None:
+async def _start(health: Health) -> None:
+    """Do the rest of the start, beside the first visits, and let go of what it took."""
+    await asyncio.to_thread(let_go)  # so that never all of it is there at once
     await asyncio.to_thread(bring_kernels)
     from protocols import compiled  # noqa: PLC0415 - as `bring_kernels` says
 
     health.kernels = await compiled.warm() or "compiled"
     health.save()
+    await asyncio.to_thread(let_go)
+    await asyncio.sleep(_START_S)
+    await asyncio.to_thread(let_go)

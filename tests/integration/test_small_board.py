@@ -60,6 +60,30 @@ def test_an_agent_that_was_warmed_starts_with_its_kernels(tmp_path: Path) -> Non
     assert [path.name for path in made.parent.iterdir() if path.is_dir()] == [made.name]
 
 
+def _of_memory(pid: int, name: str) -> int:
+    """Return ``VmRSS``, resident now, or ``VmHWM``, at most until now, in kB."""
+    told = Path(f"/proc/{pid}/status").read_text()
+    return next(
+        int(line.split()[1]) for line in told.splitlines() if line.startswith(name)
+    )
+
+
+def test_what_only_the_start_needs_is_resident_no_more(tmp_path: Path) -> None:
+    """A quarter of what an agent takes of a small board would be of no more use."""
+    (tmp_path / "cache").touch()
+    (tmp_path / "vitalwire.toml").write_text(_CONFIG)
+    config, data = str(tmp_path / "vitalwire.toml"), str(tmp_path / "agent")
+    run = command("agent", "run", "--config", config, "--data", data)
+
+    with part(tmp_path, "agent", run, XDG_CACHE_HOME=str(tmp_path / "cache")) as agent:
+        pid = agent.process.pid
+        until(lambda: agent_status(tmp_path).get("kernels", "warming") != "warming")
+        until(
+            lambda: _of_memory(pid, "VmRSS") < 0.85 * _of_memory(pid, "VmHWM"),
+            agent.process,
+        )
+
+
 def test_where_nothing_can_be_kept_the_command_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
 
