@@ -7,7 +7,7 @@ text that was read before is not read again: what it means depends on nothing el
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, make_dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import cache, lru_cache
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from protocols.observation import (
     ARRIVALS,
     SEQUENCES,
     Device,
+    Kind,
     LinkSecurity,
     Observation,
     Quality,
@@ -35,6 +36,8 @@ from protocols.uplink.group import KINDS
 
 _REMEMBERED = 1 << 14
 _FEW = 1 << 10
+_MINUTES = 1 << 11  # a day has 1,440
+_USUAL = len("2026-03-01T07:30:00")
 _SHORT = 2 + 24  # from 24 bytes on CBOR tells the length apart
 
 _Pairs = tuple[tuple[str, str], ...]
@@ -86,18 +89,18 @@ def reading_of(
         utc_ms, method, bound_ms, captured_ms, time, offset_min, link, quality, person,
         evidence, status, context, values, raw,
     ) = facts  # fmt: skip
+    about, measured, noted = _said(kind, values, context)
     seen = _observation(
-        KINDS[kind],
-        _values(values),
+        about,
+        measured,
         None if time is None else _clock(time),
         offset_min,
         ordinal if ordinal < SEQUENCES else None,
         None if slot < 0 else slot,
         _names(status) if status else (),
-        _pairs(context) if context else (),
+        noted,
         _frames(raw) if raw else (),
     )
-    seen.__post_init__()
     read = _reading(
         device,
         seen,
@@ -124,13 +127,21 @@ _names, _pairs = lru_cache(_FEW)(_NAMES.decode), lru_cache(_FEW)(_PAIRS.decode)
 
 
 @lru_cache(_REMEMBERED)
-def _values(text: str) -> tuple[Value, ...]:
-    return tuple([_value(*parts) for parts in _VALUES.decode(text)])
+def _said(
+    kind: int, values: str, context: str | None
+) -> tuple[Kind, tuple[Value, ...], _Pairs]:
+    """Return what an observation says, of which its own check looks at no more."""
+    found = tuple([_value(*parts) for parts in _VALUES.decode(values)])
+    noted = _pairs(context) if context else ()
+    return KINDS[kind], found, Observation(KINDS[kind], found, context=noted).context
 
 
 @lru_cache(_REMEMBERED)
 def _value(quantity: str, unit: str, number: str | None, state: int) -> Value:
-    exact = None if number is None else Decimal(number)
+    try:
+        exact = None if number is None else Decimal(number)
+    except InvalidOperation as error:  # which is no ValueError
+        raise ValueError(f"{number!r:.20} is no number") from error
     return Value(Quantity(quantity), Unit(unit), exact, State(state))
 
 
@@ -148,8 +159,10 @@ def _frames(raw: bytes) -> tuple[bytes, ...]:
 
 
 def _clock(text: str) -> DateTime:
-    date, _, time = text.partition("T")
-    return DateTime(*_date(date), *_time(time))
+    if len(text) != _USUAL or text[10] != "T":
+        return DateTime.parse(text)
+    # Each part comes again, and hardly ever the whole.
+    return DateTime._make(_date(text[:10]) + _minute(text[11:17]) + _second(text[17:]))
 
 
 @lru_cache(_REMEMBERED)
@@ -157,6 +170,11 @@ def _date(text: str) -> tuple[int, ...]:
     return DateTime.parse(f"{text}T00:00:00")[:3]
 
 
-@lru_cache(_REMEMBERED)
-def _time(text: str) -> tuple[int, ...]:
-    return DateTime.parse(f"0000-00-00T{text}")[3:]
+@lru_cache(_MINUTES)
+def _minute(text: str) -> tuple[int, ...]:
+    return DateTime.parse(f"0000-00-00T{text}00")[3:5]
+
+
+@lru_cache(_FEW)
+def _second(text: str) -> tuple[int, ...]:
+    return DateTime.parse(f"0000-00-00T00:00:{text}")[5:]

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import groupby, repeat, starmap
+from itertools import accumulate, groupby, repeat
 from operator import itemgetter
 from typing import Any
 
@@ -20,10 +20,13 @@ from gateway.store.database import Row
 from protocols.gatt.time import DateTime
 from protocols.observation import Device, Kind, Reading
 from protocols.uplink.batch import Opened, open_batch
+from protocols.uplink.clocks import Clocks
 from protocols.uplink.facts import read_time
+from protocols.uplink.frames import Alike
 from protocols.uplink.group import (
     KINDS,
     Group,
+    Measured,
     decimal,
     discriminator,
     each,
@@ -40,9 +43,16 @@ READING = ("id", *KEY, "batch", "driver", *FACTS)
 _ID, _DEVICE, _KIND, _UTC, _QUALITY = map(
     READING.index, ("id", "device", "kind", "utc_ms", "quality")
 )
+_PLACES = {name: at for at, name in enumerate(READING)}
 KIND_NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 
 _REMEMBERED = 1 << 14  # texts, as most values come again
+_MEASURED = 16  # sets of quantities and units
+_TIME = b"0000-00-00T00:00:00\n"
+_PARTS = (5, 8, 11, 14, 17)  # where the month is in it, day, hour, minute and second
+_DIGITS = np.array([[*f"{number:02}".encode()] for number in range(100)], np.uint8)
+
+Span = tuple[int | None, int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +79,9 @@ class Prepared:
         return sum(group.count for group in self.groups)
 
     @property
-    def span_ms(self) -> tuple[int | None, int | None]:
+    def span_ms(self) -> Span:
         """The first and the last true time in it; None where none is known."""
-        told = (ms for group in self.groups for ms in group.columns["utc_ms"])
-        known = [ms for ms in told if ms is not None]
-        return min(known, default=None), max(known, default=None)
+        return _span_ms([ms for group in self.groups for ms in group.span_ms])
 
     def readings(self) -> tuple[Reading, ...]:
         """Return its readings one by one."""
@@ -89,6 +97,8 @@ class Made:
         driver: Name and version of the driver of all.
         kind: The kind of all.
         count: How many readings they are.
+        flagged: How many of them have a quality flag.
+        span_ms: The first and the last true time of them; None where none is known.
         columns: Of `KEY` but the device, and of `FACTS`: one item a reading.
     """
 
@@ -96,6 +106,8 @@ class Made:
     driver: tuple[str, str]
     kind: Kind
     count: int
+    flagged: int
+    span_ms: Span
     columns: dict[str, list[Any]]
 
 
@@ -106,9 +118,13 @@ def prepare(batch: Opened, message: bytes) -> Prepared:
         batch: What ``message`` says.
         message: As it came.
     """
+    # By the batch, for arrays are dear by the piece.
+    clocks = Clocks.of(np.concatenate([group.clock_s for group in batch.groups]))
+    times, packed = _texts(clocks), clocks.packed().tolist()
+    ends = [*accumulate(group.count for group in batch.groups)]
     groups = tuple(
-        Made(group.device, group.driver, group.kind, group.count, _columns(group))
-        for group in batch.groups
+        _made(group, times[end - group.count : end], packed[end - group.count : end])
+        for group, end in zip(batch.groups, ends, strict=True)
     )
     return Prepared(batch.station, batch.counter, batch.made_ms, groups, message)
 
@@ -135,6 +151,24 @@ def rows(group: Made, first: int, device: int, batch: int, driver: int) -> list[
             strict=True,
         )
     )
+
+
+def laid(group: Made, first: int, device: int, batch: int, driver: int) -> list[Any]:
+    """Return the same as `rows`, one row behind the other, much sooner."""
+    width, count = len(READING), group.count
+    found: list[Any] = [None] * (width * count)
+    found[_ID::width] = range(first, first + count)
+    for name, column in group.columns.items():
+        found[_PLACES[name] :: width] = column
+    for name, number in (("device", device), ("batch", batch), ("driver", driver)):
+        found[_PLACES[name] :: width] = [number] * count
+    return found
+
+
+def tally(group: Made, first: int, device: int) -> Row:
+    """Return what a group adds to the tally if all of it is new, as `tallied` does."""
+    kind, last = KIND_NUMBERS[group.kind], first + group.count - 1
+    return device, kind, group.count, group.flagged, *group.span_ms, last
 
 
 def said_of(device: Device) -> Row:
@@ -165,20 +199,39 @@ def tallied(new: Sequence[Row]) -> list[Row]:
     return counted
 
 
-def _columns(group: Group) -> dict[str, list[Any]]:
+def _made(group: Group, times: list[str], packed: list[int]) -> Made:
+    flagged = group.count - group.facts["quality"].count(0)
+    return Made(
+        group.device,
+        group.driver,
+        group.kind,
+        group.count,
+        flagged,
+        _span_ms(group.utc_ms),
+        _columns(group, times, packed),
+    )
+
+
+def _span_ms(times: Sequence[int | None]) -> Span:
+    known = [ms for ms in times if ms is not None]
+    return min(known, default=None), max(known, default=None)
+
+
+def _columns(group: Group, times: list[str], packed: list[int]) -> dict[str, list[Any]]:
     facts = group.facts
-    discriminators, values = zip(*starmap(_told, group.said()), strict=True)
+    told = _told(group.measured())
+    discriminators, values = zip(*map(told.__getitem__, group.said()), strict=True)
     return {
         "generation": facts["generation"],
         "slot": each(facts["slot"], _slot),
         "kind": [KIND_NUMBERS[group.kind]] * group.count,
-        "ordinal": group.ordinals(),
+        "ordinal": group.ordinals(packed),
         "discriminator": [*discriminators],
         "utc_ms": group.utc_ms,
         "time_method": facts["time method"],
         "time_bound_ms": facts["time bound"],
         "captured_ms": facts["captured"],
-        "device_time": _device_times(group),
+        "device_time": _device_times(group, times),
         "offset_min": facts["offset"],
         "link": facts["link"],
         "quality": facts["quality"],
@@ -187,23 +240,35 @@ def _columns(group: Group) -> dict[str, list[Any]]:
         "status": each(facts["status"], _text),
         "context": each(facts["context"], _text),
         '"values"': [*values],
-        "raw": [
-            _frames_as((*map(len, frames),)) % (*frames,) if frames else None
-            for frames in facts["raw"]
-        ],
+        "raw": _raw(facts["raw"]),
     }
 
 
-def _device_times(group: Group) -> list[str | None]:
-    texts: list[str | None]
-    texts = np.datetime_as_string(group.clock_s.astype("datetime64[s]")).tolist()
+def _raw(frames: Sequence[list[bytes]]) -> list[bytes | None]:
+    if isinstance(frames, Alike):
+        return [*frames.encoded()]
+    return [
+        _frames_as((*map(len, some),)) % (*some,) if some else None for some in frames
+    ]
+
+
+def _device_times(group: Group, times: list[str]) -> list[str | None]:
     items = group.facts["device time"]
     if {*map(type, items)} == {int}:
-        return texts
+        return [*times]
     return [
         text if type(item) is int else _odd(read_time(item))
-        for text, item in zip(texts, items, strict=True)
+        for text, item in zip(times, items, strict=True)
     ]
+
+
+def _texts(clocks: Clocks) -> list[str]:
+    """Return clocks as `DateTime` writes them."""
+    found = np.tile(np.frombuffer(_TIME, np.uint8), (len(clocks.year), 1))
+    century, year = np.divmod(clocks.year, 100)
+    for at, part in zip((0, 2, *_PARTS), (century, year, *clocks[1:]), strict=True):
+        found[:, at : at + 2] = _DIGITS[part]
+    return found.tobytes().decode().splitlines()
 
 
 def _odd(time: DateTime | None) -> str | None:
@@ -218,15 +283,27 @@ def _text(item: Any) -> str | None:  # noqa: ANN401 - as its column allows it
     return _json(sorted(item.items()) if isinstance(item, dict) else item or ())
 
 
-@lru_cache(_REMEMBERED)
-def _told(
-    measured: tuple[tuple[str, str], ...],
-    numbers: tuple[Any, ...],
-    position: str | None,
-) -> tuple[int, str]:
-    """Return a reading's discriminator, and JSON of its values."""
-    parts = [_shown(*value) for value in values_said(measured, numbers)]
-    return discriminator(measured, numbers, position), f"[{','.join(parts)}]"
+class _Told(dict[tuple[Any, ...], tuple[int, str]]):
+    """The discriminators of readings by what they say, and JSON of their values.
+
+    Args:
+        measured: As in `group.Measured`.
+    """
+
+    def __init__(self, measured: Measured) -> None:
+        self._measured = measured
+
+    def __missing__(self, said: tuple[Any, ...]) -> tuple[int, str]:
+        *numbers, position = said
+        parts = [_shown(*value) for value in values_said(self._measured, numbers)]
+        number = discriminator(self._measured, numbers, position)
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        self[said] = found = number, f"[{','.join(parts)}]"
+        return found
+
+
+_told = lru_cache(_MEASURED)(_Told)
 
 
 @lru_cache(_REMEMBERED)

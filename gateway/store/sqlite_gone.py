@@ -1,5 +1,7 @@
 """Which readings are gone from an SQLite store."""
 
+from collections.abc import Callable
+
 import apsw
 
 from gateway.store.database import Row
@@ -25,21 +27,26 @@ _STORED = f"""
 
 
 def not_gone(
-    connection: apsw.Connection, rows: list[Row], *, as_new: bool = False
-) -> Left:
-    """Sort out what is gone.
+    connection: apsw.Connection,
+    device: int,
+    rows: Callable[[], list[Row]],
+    *,
+    as_new: bool = False,
+) -> Left | None:
+    """Sort out what is gone; None if nothing of the device is.
 
     Args:
         connection: In the transaction that is to store the rest.
-        rows: Of one device, in the order of `READING`.
+        device: The number of their device.
+        rows: Returns the readings, in the order of `READING`.
         as_new: Whether they are new where nobody can tell by themselves.
     """
-    ((digests, keys),) = connection.execute(_ANY, rows[0][1:2])
+    ((digests, keys),) = connection.execute(_ANY, (device,))
     if not (digests or keys):
-        return Left(rows)
+        return None
     left = Left()
     ((secret,),) = connection.execute(SECRET)
-    for row in rows:
+    for row in rows():
         found = Verdict.NEW
         if digests:
             known = (row[1], digest_of(secret, row))

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import attrgetter
+from typing import Any
 
 import apsw
 
@@ -15,31 +17,24 @@ from gateway.store.rows import (
     KEY,
     READING,
     Made,
+    laid,
+    rows,
     said_of,
     tallied,
+    tally,
 )
-from gateway.store.rows import rows as rows_of
 from gateway.store.sqlite_database import SqliteDatabase
 from gateway.store.sqlite_gone import not_gone
+from gateway.store.sqlite_readings import insert, insert_readings
 from protocols.observation import Device, fingerprint
 from protocols.uplink.topics import Station
 
 _KEY = slice(1, 1 + len(KEY))
 _FACTS = slice(len(READING) - len(FACTS), len(READING))
+_REMEMBERED = 200_000
 
 
-def _insert(table: str, columns: Sequence[str], unique: Sequence[str]) -> str:
-    marks = ", ".join("?" * len(columns))
-    names = ", ".join(columns)
-    # Names of tables and columns are this module's own constants.
-    return (
-        f"INSERT INTO {table} ({names}) VALUES ({marks}) "  # noqa: S608
-        f"ON CONFLICT ({', '.join(unique)}) DO NOTHING"
-    )
-
-
-_INSERT_READING = _insert("reading", READING, KEY)
-_INSERT_AMENDMENT = _insert(
+_INSERT_AMENDMENT = insert(
     "amendment",
     ("reading", "fingerprint", "batch", "driver", *FACTS),
     ("reading", "fingerprint"),
@@ -122,19 +117,49 @@ class _Counts:
 
 @dataclass(slots=True)
 class _Entry:
-    """One group of a batch, its readings as rows."""
+    """One group of a batch, the id of its first reading, and what it refers to.
+
+    ``rows`` are those of its readings that are to be counted; None is all.
+    """
 
     counts: _Counts
     group: Made
+    first: int
     device: int
-    rows: list[Row]
+    driver: int
+    rows: list[Row] | None = None
+
+    def made(self) -> list[Row]:
+        """Return those readings as rows."""
+        if self.rows is not None:
+            return self.rows
+        batch = self.counts.batch
+        return rows(self.group, self.first, self.device, batch, self.driver)
+
+    def laid(self) -> list[Any]:
+        """Return the same, one row behind the other."""
+        if self.rows is not None:
+            return [*chain.from_iterable(self.rows)]
+        batch = self.counts.batch
+        return laid(self.group, self.first, self.device, batch, self.driver)
+
+    def tallied(self) -> list[Row]:
+        """Return what they add to the tally."""
+        if self.rows is not None:
+            return tallied(self.rows)
+        return [tally(self.group, self.first, self.device)]
 
 
 class Writer:
-    """Writes over the one connection that may."""
+    """Writes over the one connection that may.
 
-    def __init__(self, database: SqliteDatabase) -> None:
-        self._database = database
+    Args:
+        database: Whose connection that is.
+        remembered: How many devices, and stations, have their numbers remembered.
+    """
+
+    def __init__(self, database: SqliteDatabase, remembered: int = _REMEMBERED) -> None:
+        self._database, self._remembered = database, remembered
         # Ids of rows that never go away; forgotten with a commit that fails.
         self._stations: dict[tuple[str, str], int] = {}
         self._devices: dict[tuple[str, str], int] = {}
@@ -142,6 +167,9 @@ class Writer:
 
     def commit(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         """Write ``deliveries`` in one transaction, as `Store.commit` says."""
+        for known in (self._stations, self._devices, self._drivers):
+            if len(known) > self._remembered:
+                known.clear()
         done = False
         try:
             with self._database.transaction() as connection:
@@ -159,6 +187,7 @@ class Writer:
         outcomes = [Outcome()] * len(deliveries)
         counted: dict[int, _Counts] = {}
         entries: list[_Entry] = []
+        ((last,),) = connection.execute("SELECT coalesce(max(last_id), 0) FROM batch")
         for at, delivery in enumerate(deliveries):
             match delivery:
                 case Refused():
@@ -166,7 +195,9 @@ class Writer:
                 case Greeting():
                     self._greet(connection, delivery)
                 case Accepted():
-                    counted[at] = self._enter(connection, delivery, entries)
+                    counted[at] = self._enter(connection, delivery, last, entries)
+                    if counted[at].batch:
+                        last += delivery.batch.count
         stations = [
             (self._stations[one.station], one.received_ms)
             for one in deliveries
@@ -174,26 +205,17 @@ class Writer:
         ]
         connection.executemany(_SEEN_STATION, stations)
         devices = [
-            (
-                entry.device,
-                *said_of(entry.group.device),
-                entry.counts.delivery.received_ms,
-            )
-            for entry in entries
+            (one.device, *said_of(one.group.device), one.counts.delivery.received_ms)
+            for one in entries
         ]
         connection.executemany(_SEEN_DEVICE, devices)
         self._insert(connection, entries)
         connection.executemany(
             _COUNT_BATCH,
             [
-                (
-                    counts.new,
-                    counts.known + len(counts.withheld),
-                    counts.amended,
-                    counts.batch,
-                )
-                for counts in counted.values()
-                if counts.batch
+                (one.new, one.known + len(one.withheld), one.amended, one.batch)
+                for one in counted.values()
+                if one.batch
             ],
         )
         for at, counts in counted.items():
@@ -210,10 +232,15 @@ class Writer:
         return outcomes
 
     def _enter(
-        self, connection: apsw.Connection, delivery: Accepted, entries: list[_Entry]
+        self,
+        connection: apsw.Connection,
+        delivery: Accepted,
+        last: int,
+        entries: list[_Entry],
     ) -> _Counts:
         """Enter a batch in the ledger, and its groups in ``entries``.
 
+        ``last`` is the id that was given last.
         A batch that stands there already adds nothing; its number is 0.
         """
         batch, received_ms = delivery.batch, delivery.received_ms
@@ -230,7 +257,6 @@ class Writer:
                     (number,),
                 )
                 return _Counts(delivery, 0, known=batch.count)
-        ((last,),) = connection.execute("SELECT coalesce(max(last_id), 0) FROM batch")
         first = last + 1
         number = _id(
             connection,
@@ -252,8 +278,7 @@ class Writer:
                 connection, delivery.station.tenant, group.device, received_ms
             )
             driver = self._driver(connection, group.driver)
-            made = rows_of(group, first, device, number, driver)
-            entries.append(_Entry(counts, group, device, made))
+            entries.append(_Entry(counts, group, first, device, driver))
             first += group.count
         return counts
 
@@ -261,38 +286,43 @@ class Writer:
         # Stores are fastest when keys come in order; the sort is stable, so that
         # of two reports of one reading the earlier stands.
         entries.sort(key=attrgetter("device"))
+        told: list[Any] = []
         for entry in entries:
             counts = entry.counts
-            left = not_gone(connection, entry.rows, as_new=counts.delivery.as_new)
-            entry.rows = left.rows
-            counts.known += left.again
-            counts.withheld += [number - counts.first for number in left.in_doubt]
-        rows = [row for entry in entries for row in entry.rows]
-        before = connection.total_changes()
-        connection.executemany(_INSERT_READING, rows)
-        whole = connection.total_changes() - before == len(rows)
-        for entry in entries:
-            if not whole:
+            left = not_gone(
+                connection, entry.device, entry.made, as_new=counts.delivery.as_new
+            )
+            if left is not None:
+                entry.rows = left.rows
+                counts.known += left.again
+                counts.withheld += [number - counts.first for number in left.in_doubt]
+            told += entry.laid()
+        if insert_readings(connection, told) * len(READING) < len(told):
+            for entry in entries:
                 entry.rows = self._new(connection, entry)
-            entry.counts.new += len(entry.rows)
-        new = rows if whole else [row for entry in entries for row in entry.rows]
-        connection.executemany(_TALLY, tallied(new))
+        for entry in entries:
+            new = entry.group.count if entry.rows is None else len(entry.rows)
+            entry.counts.new += new
+        connection.executemany(
+            _TALLY, [row for one in entries for row in one.tallied()]
+        )
 
     def _new(self, connection: apsw.Connection, entry: _Entry) -> list[Row]:
         """Return the rows that were inserted; keep what others say otherwise."""
-        if not entry.rows:
+        told = entry.made()
+        if not told:
             return []
         ids = {
             number
             for (number,) in connection.execute(
                 "SELECT id FROM reading WHERE id BETWEEN ? AND ?",
-                (entry.rows[0][0], entry.rows[-1][0]),
+                (told[0][0], told[-1][0]),
             )
         }
-        for row in entry.rows:
+        for row in told:
             if row[0] not in ids:
                 self._meet(connection, entry, row)
-        return [row for row in entry.rows if row[0] in ids]
+        return [row for row in told if row[0] in ids]
 
     def _meet(self, connection: apsw.Connection, entry: _Entry, row: Row) -> None:
         """Keep a report of a stored reading if it says something else."""

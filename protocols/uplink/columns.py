@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from protocols.errors import DecodeError, Fault
 from protocols.uplink import frames, series
 from protocols.uplink.envelope import is_int
+from protocols.uplink.frames import Alike
 from protocols.uplink.shared import SHARED, Encoded, Shared, Taken, batch_error
 
 I8 = NDArray[np.int64]
@@ -94,7 +95,7 @@ def encode(items: Sequence[Item], shared: Shared | None = None) -> Encoded:
 
 def decode(
     name: str, column: object, count: int, check: Check, taken: Taken | None = None
-) -> list[object]:
+) -> Sequence[Any]:
     """Return the ``count`` items of a column.
 
     Args:
@@ -110,6 +111,7 @@ def decode(
     if not (isinstance(column, list) and len(column) == 2):
         raise batch_error(name, "is no pair of codec and data")
     codec, data = column
+    items: Sequence[Any]
     match codec if type(codec) is int else None:
         case 0:
             items = _all(name, data, count)
@@ -132,13 +134,13 @@ def decode(
     return items
 
 
-def _unlike(codec: object, items: list[Any], check: Check) -> list[Any]:
+def _unlike(codec: object, items: Sequence[Any], check: Check) -> Sequence[Any]:
     """Return the items to check: where these may stand, so may all others."""
     match codec:
         case 1:  # the same item
             return items[:1]
         case 17:  # frames as the head allows them; none at all may stand for names too
-            return [max(items, key=len)]
+            return [items[0] if isinstance(items, Alike) else max(items, key=len)]
         case 3:  # each was looked at in its list
             return []
         case 16 if isinstance(check, Whole) and items:  # integers
@@ -204,7 +206,7 @@ def _listed(items: Sequence[Item], shared: Shared | None) -> list[Encoded]:
 
 def _from_series(
     name: str, codec: object, data: object, count: int, taken: Taken | None
-) -> list[object]:
+) -> Sequence[object]:
     if type(codec) is not int or codec not in (SHARED, _FRAMES):
         problem = f"has the codec {codec!r:.20}, unknown here"
         raise batch_error(name, problem, Fault.UNSUPPORTED_VERSION)
@@ -216,7 +218,9 @@ def _from_series(
     return taken.integers(name, place, base)
 
 
-def _framed(name: str, parts: list[Any], count: int, taken: Taken) -> list[object]:
+def _framed(
+    name: str, parts: list[Any], count: int, taken: Taken
+) -> Sequence[list[bytes]]:
     *head, start = parts
     if not is_int(start, 1, series.MAX_COLUMNS):
         raise batch_error(name, "has frames that do not fit each other")
@@ -225,7 +229,7 @@ def _framed(name: str, parts: list[Any], count: int, taken: Taken) -> list[objec
         if frames.size(head) * count > _MOST_BYTES:
             raise _too_large(name)
         columns = [taken.numbers(name, start + at) for at in range(varying)]
-        return [*frames.join(head, columns)]
+        return frames.join(head, columns)
     except ValueError as error:
         raise batch_error(name, str(error)) from error
 
@@ -262,7 +266,7 @@ def _chosen(
         )
     _check_places(name, column)
     in_list = partial(is_int, low=0, high=len(items) - 1)
-    places: list[Any] = decode(name, column, count, in_list, taken)
+    places = decode(name, column, count, in_list, taken)
     return _repeated(name, items, places)
 
 

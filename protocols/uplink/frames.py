@@ -11,15 +11,18 @@ others once, as the first row.
 first row's; ``bytes`` are the first row's; ``varying`` says which numbers differ.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, repeat
-from operator import add, gt
+from operator import gt
 from typing import Any, NamedTuple
 
+import cbor2
 import numpy as np
 from numpy.typing import NDArray
 
 I8 = NDArray[np.int64]
+U1 = NDArray[np.uint8]
 
 _MOST, _LONGEST = 8, 4096
 _MOST_NUMBERS = 1 << 20  # of all rows
@@ -104,7 +107,50 @@ def size(head: Sequence[Any]) -> int:
     return len(head[1]) + len(head[2])
 
 
-def join(head: Sequence[Any], columns: Sequence[I8]) -> list[list[bytes]]:
+@dataclass(frozen=True, slots=True)
+class Alike(Sequence[list[bytes]]):
+    """The frames of readings of which each has as many, and of the same sizes.
+
+    Attributes:
+        content: Shape (n, bytes): of each reading, its frames filled up.
+        spans: Where each frame is in it, from and to; at least one.
+    """
+
+    content: U1
+    spans: Sequence[tuple[int, int]]
+
+    def __len__(self) -> int:
+        return len(self.content)
+
+    def __getitem__(self, at: Any) -> Any:  # noqa: ANN401 - as a list has it
+        if isinstance(at, slice):
+            return [self[one] for one in range(*at.indices(len(self)))]
+        whole = self.content[at].tobytes()
+        return [whole[start:end] for start, end in self.spans]
+
+    def __iter__(self) -> Iterator[list[bytes]]:
+        whole, width = self.content.tobytes(), self.content.shape[1]
+        for at in range(0, len(whole), width) if width else repeat(0, len(self)):
+            yield [whole[at + start : at + end] for start, end in self.spans]
+
+    def encoded(self) -> list[bytes]:
+        """Return the CBOR of each reading's frames, an array."""
+        parts = [bytes([0x80 | len(self.spans)])]
+        for start, end in self.spans:
+            size = end - start
+            parts += [cbor2.dumps(bytes(size))[: -size or None], bytes(size)]
+        row = b"".join(parts)
+        found = np.empty((len(self), len(row)), np.uint8)
+        found[:] = np.frombuffer(row, np.uint8)
+        at = 1
+        for (start, end), head in zip(self.spans, parts[1::2], strict=True):
+            at += len(head) + end - start
+            found[:, at - (end - start) : at] = self.content[:, start:end]
+        whole, width = found.tobytes(), len(row)
+        return [whole[at : at + width] for at in range(0, len(whole), width)]
+
+
+def join(head: Sequence[Any], columns: Sequence[I8]) -> Sequence[list[bytes]]:
     """Return the frames of each reading.
 
     Args:
@@ -131,11 +177,12 @@ def join(head: Sequence[Any], columns: Sequence[I8]) -> list[list[bytes]]:
     content[:] = np.frombuffer(alike, np.uint8)
     sized = sum(at < places for at in varying)
     content[:, [at - places for at in varying[sized:]]] = block[sized:].T
-    whole, starts = content.tobytes(), [0, *accumulate(longest)]
-    begins = range(0, len(whole), width) if width else repeat(0, len(content))
+    starts = [0, *accumulate(longest)]
     if not sized and min(first) >= 0:
-        spans = list(zip(starts, map(add, starts, first), strict=False))
-        return [[whole[at + a : at + b] for a, b in spans] for at in begins]
+        spans = [(at, at + size) for at, size in zip(starts, first, strict=False)]
+        return Alike(content, spans)
+    whole = content.tobytes()
+    begins = range(0, len(whole), width) if width else repeat(0, len(content))
     sizes = np.tile(np.array(first, np.int64), (len(content), 1))
     sizes[:, varying[:sized]] = block[:sized].T
     there = sizes >= 0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from hashlib import blake2b
-from itertools import chain, repeat
+from itertools import chain
 from typing import Any, TypeVar
 
 import cbor2
@@ -53,16 +53,17 @@ T = TypeVar("T")
 KINDS = tuple(Kind)
 UNITS = tuple(Unit)
 _QUANTITIES = tuple(Quantity)
-_DAY_S = 86_400
 _REMEMBERED = 1 << 14  # values whose digest is kept, as most come again
 _MANTISSA = Whole(other=is_none)
 _POWER = Whole(-128, 127)
 _STATE = one_of(State)
 _BOUNDS = (State.ABOVE_RANGE, State.BELOW_RANGE)
 
-Said = tuple[tuple[tuple[str, str], ...], tuple[Any, ...], str | None]
-"""What a reading says: of each value its quantity and unit, of each its mantissa, power
-of ten and state, all in one row; and the position of the body."""
+Measured = tuple[tuple[str, str], ...]
+"""The quantity and unit of each value of a reading."""
+Said = tuple[Any, ...]
+"""What a reading says: of each value its mantissa, power of ten and state, all in one
+row; then the position of the body, or None."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,8 @@ class Group:
         driver: Name and version of the driver of all.
         kind: The kind of all.
         count: How many readings they are.
-        facts: By the names in `facts.COLUMNS`, a list of one item a reading, as on the
-            wire.
+        facts: By the names in `facts.COLUMNS`, one item a reading, as on the wire: in
+            a list, but for frames that are `frames.Alike`.
         clock_s: Shape (count,): the device's clock in s since 1970, its own time; only
             where ``facts["device time"]`` is an integer.
         utc_ms: One a reading: the true time in ms since 1970; None is unknown.
@@ -105,7 +106,7 @@ class Group:
     driver: tuple[str, str]
     kind: Kind
     count: int
-    facts: dict[str, list[Any]]
+    facts: dict[str, Any]
     clock_s: I8
     utc_ms: list[int | None]
     values: tuple[Values, ...]
@@ -148,12 +149,15 @@ class Group:
             evidence=_sorted_pairs(facts["evidence"]),
         )
 
-    def ordinals(self) -> list[int]:
-        """Return the ordinal of each reading's `observation.key`."""
-        sequences = self.facts["sequence"]
+    def ordinals(self, packed: Sequence[int]) -> list[int]:
+        """Return the ordinal of each reading's `observation.key`.
+
+        Args:
+            packed: Of each reading's clock, as `clocks.Clocks` packs it.
+        """
+        sequences: list[Any] = self.facts["sequence"]
         if None not in sequences:
             return sequences
-        packed = packed_clocks(self.clock_s).tolist()
         whole = [type(item) is int for item in self.facts["device time"]]
         arrivals = self.facts["arrival"]
         return [
@@ -165,40 +169,17 @@ class Group:
             )
         ]
 
+    def measured(self) -> Measured:
+        """Return what the readings measure."""
+        return tuple((one.quantity.value, one.unit.value) for one in self.values)
+
     def said(self) -> Iterator[Said]:
         """Return what each reading says."""
-        measured = tuple((one.quantity.value, one.unit.value) for one in self.values)
-        parts = ((one.mantissas, one.exponents, one.states) for one in self.values)
+        parts: Iterator[list[Any]] = chain.from_iterable(
+            (one.mantissas, one.exponents, one.states) for one in self.values
+        )
         positions = each(self.facts["context"], _position)
-        return zip(repeat(measured), zip(*chain(*parts), strict=True), positions)
-
-
-def packed_clocks(clock_s: I8) -> I8:
-    """Return `observation.packed_time` of clocks.
-
-    Args:
-        clock_s: Shape (n,): s since 1970, of the years 1582 to 9999.
-
-    Returns:
-        Shape (n,).
-    """
-    moments = clock_s.astype("datetime64[s]")
-    months = moments.astype("datetime64[M]").astype(np.int64)
-    days = moments.astype("datetime64[D]")
-    day = (days - moments.astype("datetime64[M]").astype("datetime64[D]")).astype(
-        np.int64
-    )
-    second = clock_s - days.astype(np.int64) * _DAY_S
-    packed = months // 12 + 1970
-    for part in (
-        months % 12 + 1,
-        day + 1,
-        second // 3_600,
-        second // 60 % 60,
-        second % 60,
-    ):
-        packed = packed << 8 | part
-    return packed
+        return zip(*parts, positions, strict=True)
 
 
 def decode(
@@ -249,7 +230,7 @@ def decode(
     return found
 
 
-def _facts(found: object, count: int, taken: Taken | None) -> dict[str, list[Any]]:
+def _facts(found: object, count: int, taken: Taken | None) -> dict[str, Any]:
     if not isinstance(found, dict) or not found.keys() <= COLUMNS.keys():
         raise batch_error("columns", "hold one unknown here", Fault.UNSUPPORTED_VERSION)
     return {
@@ -278,8 +259,8 @@ def _values(column: object, count: int, taken: Taken | None) -> Values:
     else:
         mantissas = columns.decode(name, column[2], count, _MANTISSA, taken)
         exponents = columns.decode(name, column[3], count, _POWER, taken)
-    states: list[Any] = columns.decode(name, column[4], count, _STATE, taken)
-    return Values(quantity, unit, [*mantissas], [*exponents], states)
+    states = columns.decode(name, column[4], count, _STATE, taken)
+    return Values(quantity, unit, [*mantissas], [*exponents], [*states])
 
 
 def _problem(group: Group) -> str:
@@ -324,13 +305,13 @@ def _position(context: dict[str, str] | None) -> str | None:
 
 
 def values_said(
-    measured: Sequence[tuple[str, str]], numbers: Sequence[Any]
+    measured: Measured, numbers: Sequence[Any]
 ) -> Iterator[tuple[str, str, int | None, int, int]]:
     """Yield of each value its quantity, unit, mantissa, power of ten and state.
 
     Args:
-        measured: As in `Said`.
-        numbers: Likewise.
+        measured: What is measured.
+        numbers: As in `Said`, without the position.
     """
     for at, (quantity, unit) in enumerate(measured):
         mantissa, exponent, state = numbers[3 * at : 3 * at + 3]
@@ -338,14 +319,14 @@ def values_said(
 
 
 def discriminator(
-    measured: Sequence[tuple[str, str]], numbers: Sequence[Any], position: str | None
+    measured: Measured, numbers: Sequence[Any], position: str | None
 ) -> int:
     """Return the discriminator of the `observation.key` of a reading.
 
     Args:
-        measured: As in `Said`.
-        numbers: Likewise.
-        position: Likewise.
+        measured: What is measured.
+        numbers: As in `Said`, without the position.
+        position: As in `Said`.
     """
     parts = [_part(*value) for value in values_said(measured, numbers)]
     if position is not None:

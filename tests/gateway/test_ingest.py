@@ -208,6 +208,32 @@ def test_one_reading_that_cannot_be_kept_spares_the_others(
     store.close()
 
 
+@pytest.mark.parametrize(
+    "damaged", ["[]", "no JSON", '[["glucose","mmol/L","5,50",0]]']
+)
+def test_a_damaged_row_in_the_store_stops_nobody(
+    broker: Broker, store: SqliteStore, connect: Connect, damaged: str
+) -> None:
+    """What a disk did to one reading would else hold up all that come after it."""
+    ingest = connect(broker.port, store)
+    assert ingest.wait_connected(15)
+    again = message(2, glucose(1), glucose(2))
+    with sender(broker.port) as station:
+        assert station.entry(station.send(message(1, glucose(1)))).counter == 1
+        with store.database.change() as change:
+            change.rows('UPDATE reading SET "values" = :damaged', damaged=damaged)
+
+        sent = [station.send(one) for one in (again, message(3, glucose(3)))]
+        results = [station.entry(digest).result for digest in sent]
+
+    assert results == [Result.QUARANTINED, Result.STORED]
+    (kept,) = store.quarantine(0, 9)
+    assert kept.message == again
+    assert "cannot be kept" in kept.reason
+    assert store.database.rows("SELECT count(*) FROM reading") == [(2,)]
+    assert ingest.working
+
+
 def test_goes_on_after_the_broker_lost_everything(
     broker: Broker, store: SqliteStore, connect: Connect, tmp_path: Path
 ) -> None:

@@ -71,6 +71,7 @@ def test_a_reading_made_again_is_as_any_other() -> None:
         ({"values": '[["glucose","mmol/L",null,0]]'}, "MEASURED does not go with"),
         ({"values": '[["glucose","mmol/L","NaN",0]]'}, "NaN is no number"),
         ({"values": '[["glucose","mmol/L","-0.0",0]]'}, "negative zero"),
+        ({"values": '[["glucose","mmol/L","5,50",0]]'}, "is no number"),
         ({"values": '[["glucose","mmol/L","5.50",8]]'}, "8 is not a valid State"),
         ({"values": '[["glucose","mmul/L","5.50",0]]'}, "is not a valid Unit"),
         ({"values": '[["glocose","mmol/L","5.50",0]]'}, "is not a valid Quantity"),

@@ -11,6 +11,8 @@ import pytest
 
 from gateway.store import Filter, Outcome, StoreUnavailable, StoreUnusable
 from gateway.store.sqlite import SqliteStore, migrate, migrations, refuse_old_sqlite
+from gateway.store.sqlite_write import Writer
+from protocols.observation import Device
 from tests.gateway.stations import accepted, glucose
 
 ALL = Filter()
@@ -185,3 +187,37 @@ def test_no_reading_of_an_older_gateway_is_passed_over(tmp_path: Path) -> None:
     assert ids() == ids(tenant="clinic") == ids(since_ms=0) == [1, 2, 3]
     assert (ids(station="s-1"), ids(station="s-2")) == ([1, 3], [2])
     store.close()
+
+
+def test_numbers_of_devices_are_forgotten_before_they_fill_the_memory(
+    store: SqliteStore,
+) -> None:
+    """The gateway of a nation meets millions of devices, and runs for months."""
+    writer = Writer(store._database, remembered=2)
+    devices = [Device(f"meter-{number}") for number in range(5)] * 2
+
+    for counter, device in enumerate(devices, start=1):
+        told = accepted(counter, glucose(counter, device=device))
+        assert writer.commit([told]) == [Outcome(new=1)]
+        assert len(writer._devices) <= 3
+
+    found = store.devices(0, 9)
+    assert [one.device for one in found] == devices[:5]
+    assert [tally.readings for one in found for tally in one.tallies] == [2] * 5
+
+
+def test_more_readings_than_one_statement_inserts_are_all_there(
+    store: SqliteStore,
+) -> None:
+    """The last ones of a commit go another way than the others."""
+    counts = [1, 63, 64, 65, 130]
+    first = 0
+    for counter, count in enumerate(counts, start=1):
+        sent = [glucose(first + at, f"{5 + at / 100:.2f}") for at in range(count)]
+        # The first one is known by then: the others must not suffer from it.
+        known = [glucose(0, "5.00")] if first else []
+        (outcome,) = store.commit([accepted(counter, *known, *sent)])
+        assert outcome == Outcome(new=count, known=len(known))
+        stored = [one.reading for one in store.readings(ALL, 0, 1_000)]
+        assert stored[first:] == sent
+        first += count

@@ -8,7 +8,6 @@ from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +38,7 @@ from protocols.observation import (
 from protocols.units import measures
 from protocols.uplink import batch, envelope, receipt, status, topics
 from protocols.uplink.batch import Batch
+from protocols.uplink.clocks import Clocks
 from protocols.uplink.group import discriminator
 from protocols.uplink.receipt import Entry, Receipt, Result
 from protocols.uplink.status import Status
@@ -508,13 +508,14 @@ def test_a_key_made_by_the_column_is_the_readings_own(
     found = batch.open_batch(sent.encode(fast=fast))
 
     assert found.count == len(readings)
-    made = [
-        part
-        for group in found.groups
-        for part in zip(
-            group.ordinals(), starmap(discriminator, group.said()), strict=True
-        )
-    ]
+    made: list[tuple[int, int]] = []
+    for group in found.groups:
+        packed = Clocks.of(group.clock_s).packed().tolist()
+        said = [
+            discriminator(group.measured(), numbers, position)
+            for *numbers, position in group.said()
+        ]
+        made += zip(group.ordinals(packed), said, strict=True)
     keys = [key(reading) for reading in readings]
     assert made == [(one.ordinal, one.discriminator) for one in keys]
 
