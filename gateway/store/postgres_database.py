@@ -16,6 +16,8 @@ from typing import Any, Literal, LiteralString
 import psycopg
 from psycopg.abc import Buffer
 from psycopg.adapt import AdaptersMap, Dumper, Loader
+from psycopg.types.numeric import NumericBinaryLoader
+from psycopg.types.string import BytesBinaryDumper
 
 from gateway.store import StoreRefused, StoreUnavailable
 from gateway.store.database import Change, Row, Scalar
@@ -25,6 +27,7 @@ Connection = psycopg.Connection[Row]
 _CONNECT_S = 10
 _CONNECTIONS = 10
 _WAIT_S = 10.0  # for one of them
+_TEXT = psycopg.adapters.types["text"].oid
 _TOKEN = re.compile(
     r"""(?P<kept>'(?:[^']|'')*'|"[^"]*"|--[^\n]*|::)|:(?P<mark>[a-z_]\w*)|(?P<percent>%)""",
     re.VERBOSE,
@@ -73,7 +76,7 @@ class _Whole(Dumper):
 
 
 class _Text(Dumper):
-    oid = psycopg.adapters.types["text"].oid
+    oid = _TEXT
 
     def dump(self, obj: str) -> Buffer:
         return escaped(obj).encode()
@@ -85,12 +88,14 @@ class _LoadedText(Loader):
         return _unescaped(text) if "\x1a" in text else text
 
 
-class _Sum(Loader):
+class _Sum(NumericBinaryLoader):
     """A sum of integers, which PostgreSQL has as a numeric."""
 
-    def load(self, data: Buffer) -> int | float:
-        text = bytes(data).decode()
-        return float(text) if "." in text or "N" in text else int(text)
+    def load(self, data: Buffer) -> int | float:  # type: ignore[override]
+        found = super().load(data)
+        exponent = found.as_tuple().exponent
+        is_whole = isinstance(exponent, int) and exponent >= 0
+        return int(found) if is_whole else float(found)
 
 
 def _adapters(*, unescape: bool = True) -> AdaptersMap:
@@ -98,6 +103,8 @@ def _adapters(*, unescape: bool = True) -> AdaptersMap:
     adapters.register_dumper(int, _Whole)
     adapters.register_dumper(bool, _Whole)
     adapters.register_dumper(str, _Text)
+    # COPY takes the one registered last for a type, which calls Python for each value.
+    adapters.register_dumper(bytes, BytesBinaryDumper)
     if unescape:
         adapters.register_loader("text", _LoadedText)
     adapters.register_loader("numeric", _Sum)
@@ -250,11 +257,14 @@ class _Change:
 
 def _rows(connection: Connection, sql: str, values: dict[str, Scalar]) -> list[Row]:
     nulls = frozenset(name for name, value in values.items() if value is None)
-    cursor = connection.execute(translated(sql, nulls), values)
-    found = cursor.fetchall() if cursor.description else []
+    cursor = connection.execute(translated(sql, nulls), values, binary=True)
+    if not cursor.description:
+        return []
+    found = cursor.fetchall()
     # Next to none is escaped, and to call a loader for each text takes as long as all
     # else that is done with a page of readings here.
-    if any("\x1a" in one for row in found for one in row if type(one) is str):
+    texts = [at for at, one in enumerate(cursor.description) if one.type_code == _TEXT]
+    if any("\x1a" in "".join([row[at] or "" for row in found]) for at in texts):
         return [tuple(map(_as_meant, row)) for row in found]
     return found
 

@@ -1,6 +1,6 @@
 """Which readings are gone from a PostgreSQL store."""
 
-from collections.abc import Container
+from collections.abc import Collection, Container
 from operator import itemgetter
 
 from gateway.store.database import Row
@@ -45,24 +45,29 @@ _STORED = f"""
 
 
 def not_gone(
-    connection: Connection, rows: list[Row], as_new: Container[int] = ()
+    connection: Connection,
+    rows: list[Row],
+    memories: Collection[Row],
+    as_new: Container[int] = (),
 ) -> Left:
     """Sort out what is gone.
 
     Args:
         connection: In the transaction that is to store the rest.
         rows: In the order of `READING`.
+        memories: Device, generation, slot and kind of their keys.
         as_new: The batches whose readings are new where nobody can tell by themselves.
     """
-    found = _found(connection, rows) if rows else {}
+    known = connection.execute(_LAST, columns(memories)).fetchall() if rows else []
+    found = _found(connection, rows, known) if known else {}
     if not found:
         return Left(rows)
     left = Left()
     # What stands here already is told again; its key will tell.
     in_doubt = [row for row in rows if found.get(row[0]) == Verdict.IN_DOUBT]
-    known = _stored(connection, in_doubt)
+    stored = _stored(connection, in_doubt)
     for row in rows:
-        is_known_new = row[0] in known or row[_BATCH] in as_new
+        is_known_new = row[0] in stored or row[_BATCH] in as_new
         left.add(row, found.get(row[0], Verdict.NEW), is_known_new=is_known_new)
     return left
 
@@ -73,15 +78,15 @@ def _stored(connection: Connection, rows: list[Row]) -> set[int]:
     return {number for (number,) in found}
 
 
-def _told(rows: list[Row]) -> list[list[object]]:
+def _told(rows: list[Row]) -> list[object]:
     """Return what `_TOLD` joins with."""
     return columns([(row[0], *row[_KEY], row[_TIME]) for row in rows])
 
 
-def _found(connection: Connection, rows: list[Row]) -> dict[int, Verdict]:
-    """Return what of ``rows`` has a mark, by id."""
-    memories = list(dict.fromkeys(map(_MEMORY, rows)))
-    known = connection.execute(_LAST, columns(memories)).fetchall()
+def _found(
+    connection: Connection, rows: list[Row], known: list[Row]
+) -> dict[int, Verdict]:
+    """Return what of ``rows`` has a mark, by id; ``known`` is what `_LAST` told."""
     last = {row[:4]: row[4] for row in known}
     found: dict[int, Verdict] = {}
     doubtful = [row for row in rows if row[5] <= last.get(_MEMORY(row), -1)]

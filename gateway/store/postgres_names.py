@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import NoneType
+from typing import Any
 
 from gateway.store.database import Row
 from gateway.store.postgres_database import Connection
@@ -128,6 +130,27 @@ def settle(connection: Connection, table: str, prefix: int) -> None:
     )
 
 
-def columns(rows: Collection[Row]) -> list[list[object]]:
+def columns(rows: Collection[Row]) -> list[object]:
     """Return rows as columns, as ``unnest`` takes them."""
-    return [[*column] for column in zip(*rows, strict=True)]
+    return [_array(column) for column in zip(*rows, strict=True)]
+
+
+def _array(items: Sequence[Any]) -> object:
+    """Return an array as a statement takes it that says of what it is.
+
+    psycopg calls Python for each item, so only one of bytes is left to it.
+
+    Source: PostgreSQL 15 Documentation, 8.15.2 and 8.15.6.
+    """
+    kinds = {*map(type, items)} - {NoneType}
+    if not kinds <= {int} and kinds != {str}:
+        return [*items]
+    shown = str if kinds <= {int} else _quoted
+    if None in items:
+        return f"{{{','.join('NULL' if one is None else shown(one) for one in items)}}}"
+    return f"{{{','.join(map(shown, items))}}}"
+
+
+def _quoted(text: str) -> str:
+    told = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{told}"'

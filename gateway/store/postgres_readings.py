@@ -5,13 +5,12 @@ from operator import itemgetter
 import psycopg
 
 from gateway.store.database import Row
-from gateway.store.postgres_database import Connection, escaped
+from gateway.store.postgres_database import Connection
 from gateway.store.postgres_names import columns
 from gateway.store.remade import reading_of
 from gateway.store.rows import FACTS, KEY, READING
 from protocols.observation import Device, fingerprint
 
-_PERSON = READING.index("person")
 _TYPES = (
     "int8", "int8", "int4", "int2", "int2", "int8", "int4", "int8", "int8", "int8",
     "int2", "int8", "int8", "text", "int2", "int2", "int4", "text", "text", "text",
@@ -76,12 +75,7 @@ def _copy(connection: Connection, table: str, rows: list[Row]) -> None:
     with connection.cursor() as cursor, cursor.copy(_COPY.format(table)) as copy:
         copy.set_types(_TYPES)
         for row in rows:
-            # Of all texts only a person's name is not JSON, which escapes by itself.
-            if (person := row[_PERSON]) is not None:
-                rest = row[_PERSON + 1 :]
-                copy.write_row((*row[:_PERSON], escaped(person), *rest))
-            else:
-                copy.write_row(row)
+            copy.write_row(row)
 
 
 def _merge(connection: Connection, rows: list[Row]) -> tuple[list[Row], set[int]]:

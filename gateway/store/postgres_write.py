@@ -21,7 +21,9 @@ from gateway.store.postgres_gone import not_gone
 from gateway.store.postgres_names import DEVICES, DRIVERS, STATIONS, Names, columns
 from gateway.store.postgres_quarantine import quarantine
 from gateway.store.postgres_readings import keep
-from gateway.store.rows import READING, rows, said_of, tallied
+from gateway.store.postgres_told import Told, tallied
+from gateway.store.rows import READING, said_of
+from gateway.store.rows import tallied as tallied_singly
 from protocols.uplink.topics import Station
 
 _BLOCK = 16_384  # as the sequence counts; no batch is longer
@@ -188,12 +190,17 @@ class Writer:
         devices = self._device_numbers(connection, entered)
         drivers = self._driver_numbers(connection, entered)
         entered = _enter(connection, entered)
-        told = [row for one in entered for row in _rows(one, devices, drivers)]
+        told = [group for one in entered for group in _told(one, devices, drivers)]
+        came = [row for group in told for row in group.rows()]
+        memories = {one for group in told for one in group.memories()}
         as_new = {one.first for one in entered if one.delivery.as_new}
-        left = not_gone(connection, told, as_new)
+        left = not_gone(connection, came, memories, as_new)
         new, amended = keep(connection, left.rows)
         kept_apart = _withheld(entered, left.in_doubt)
-        if len(new) < len(told):
+        if len(new) == len(came):
+            tally = tallied(told)
+        else:
+            tally = tallied_singly(new)
             _correct(connection, entered, new, amended)
         again = [one for one in accepted.values() if not one.first]
         # From here on all is locked by id, and soon free again.
@@ -201,8 +208,8 @@ class Writer:
             connection.execute(_AGAIN, entry.key)
         _see_stations(connection, deliveries, stations)
         _see_devices(connection, entered, devices)
-        if new:
-            connection.execute(_TALLY, columns(tallied(new)))
+        if tally:
+            connection.execute(_TALLY, columns(tally))
         quarantine(connection, [*deliveries, *kept_apart], stations)
         return [
             accepted[at].outcome() if at in accepted else Outcome()
@@ -292,16 +299,16 @@ def _enter(connection: Connection, entries: list[_Entry]) -> list[_Entry]:
     return [entry for entry in entries if entry.first]
 
 
-def _rows(
+def _told(
     entry: _Entry,
     devices: Mapping[tuple[str, str], int],
     drivers: Mapping[tuple[str, str], int],
-) -> Iterator[Row]:
-    """Yield a batch's readings as rows; a batch's number is its first reading's."""
-    first = entry.first
+) -> Iterator[Told]:
+    """Yield a batch's groups; a batch's number is its first reading's."""
+    first, tenant = entry.first, entry.delivery.station.tenant
     for group in entry.delivery.batch.groups:
-        device = devices[entry.delivery.station.tenant, group.device.id]
-        yield from rows(group, first, device, entry.first, drivers[group.driver])
+        device, driver = devices[tenant, group.device.id], drivers[group.driver]
+        yield Told(group, first, device, entry.first, driver)
         first += group.count
 
 

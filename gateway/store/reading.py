@@ -6,7 +6,6 @@ those of a station, or of a time, are found through it.
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
-from heapq import merge
 from itertools import islice
 from typing import Any
 
@@ -21,6 +20,7 @@ from gateway.store import (
 )
 from gateway.store.database import Database, Row
 from gateway.store.rows import KIND_NUMBERS
+from gateway.store.timed import Timed
 from gateway.store.whole import DEVICE, Place, Whole, listed
 from protocols.observation import Device, Kind
 from protocols.uplink.group import KINDS
@@ -70,6 +70,7 @@ class Reader:
     ) -> None:
         self.database, self._arrived = database, arrived
         self._whole = Whole(database)
+        self._timed = Timed(database, self._whole)
 
     def readings(self, which: Filter, after: int, limit: int) -> list[Stored]:
         """Return a page of readings, as `Store.readings` says."""
@@ -117,23 +118,13 @@ class Reader:
     ) -> list[Stored]:
         """Return a page of readings in order of true time, as `Store.of_device`."""
         found: list[Stored] = []
-        while room := limit - len(found):  # as in `readings`
-            of_spans = [
-                self._times(span, at, kinds, after, room, newest_first=newest_first)
-                for at, span in enumerate(spans)
-            ]
-            some = [*islice(merge(*of_spans, reverse=newest_first), room)]
-            within: dict[int, list[tuple[int, int]]] = defaultdict(list)
-            for utc_ms, number, at in some:
-                within[at].append((utc_ms, number))
-            whole = self._whole.within(
-                _narrowed(spans[at], kinds, own) for at, own in within.items()
+        while spans and (room := limit - len(found)):  # as in `readings`
+            some, after = self._timed.first(
+                spans, kinds, after, room, newest_first=newest_first
             )
-            stored = {one.id: one for one in whole}
-            found += [stored[number] for _, number, _ in some if number in stored]
-            if len(some) < room:
+            found += some
+            if after is None:
                 break
-            after = some[-1][:2]
         return found
 
     def reading(self, number: int) -> Stored | None:
@@ -272,30 +263,6 @@ class Reader:
         found = self._rows(query, after=after, limit=limit, **values)
         return [(row[0], row[1]) for row in found]
 
-    def _times(
-        self,
-        span: Span,
-        at: int,
-        kinds: Collection[Kind] | None,
-        after: tuple[int, int] | None,
-        limit: int,
-        *,
-        newest_first: bool,
-    ) -> list[tuple[int, int, int]]:
-        """Return true times and ids of the first readings of the span ``at``."""
-        where, values = _of(span, kinds)
-        direction = "DESC" if newest_first else "ASC"
-        if after is not None:
-            sign = "<" if newest_first else ">"
-            where.append(f"(r.utc_ms, r.id) {sign} (:utc, :id)")
-            values["utc"], values["id"] = after
-        query = (
-            f"SELECT r.utc_ms, r.id FROM reading r WHERE {' AND '.join(where)} "  # noqa: S608
-            f"ORDER BY r.utc_ms {direction}, r.id {direction} LIMIT :limit"
-        )
-        found = self._rows(query, limit=limit, **values)
-        return [(row[0], row[1], at) for row in found]
-
     def _numbers(self, table: str, name: str) -> list[int]:
         query = f"SELECT id FROM {table} WHERE {table} = :name"  # noqa: S608
         return [row[0] for row in self._rows(query, name=name)]
@@ -323,34 +290,6 @@ def _conditions(which: Filter) -> tuple[list[str], dict[str, Any]]:
             conditions.append(f"{utc_ms} {sign} :{mark}")
             values[mark] = time_ms
     return conditions, values
-
-
-def _of(span: Span, kinds: Collection[Kind] | None) -> tuple[list[str], dict[str, Any]]:
-    """Return what a span asks of a row, and the values for its marks."""
-    where = ["r.device = :device", "r.utc_ms >= :from", "r.utc_ms < :until"]
-    values = {"device": span.device, "from": span.from_ms, "until": span.until_ms}
-    if span.slot is not None:
-        where.append("r.slot = :slot")
-        values["slot"] = span.slot
-    if kinds is not None:
-        numbers = sorted(KIND_NUMBERS[kind] for kind in kinds)
-        where.append(f"r.kind IN ({listed(numbers)})")
-    return where, values
-
-
-def _narrowed(
-    span: Span, kinds: Collection[Kind] | None, found: Sequence[tuple[int, int]]
-) -> tuple[list[str], dict[str, Any]]:
-    """Return what leads from times and ids found in a span to their rows, or few more.
-
-    By device and time, as they were found, is the shortest way. The ids leave out most
-    others of the same times, as of a clock that stands; + hides the index on them.
-    """
-    times, ids = zip(*found, strict=True)
-    where, values = _of(span, kinds)
-    values |= {"from": min(times), "until": max(times) + 1}
-    values |= {"first": min(ids), "last": max(ids)}
-    return [*where, "+r.id BETWEEN :first AND :last"], values
 
 
 def _joined(ranges: Sequence[Row]) -> Iterator[tuple[int, int]]:

@@ -102,6 +102,25 @@ class Whole:
             rows += self._rows(query, **values)
         return self._stored(rows)
 
+    def first(
+        self, rows: str, order: str, values: dict[str, Any]
+    ) -> tuple[list[Stored], tuple[int, int] | None]:
+        """Return the first readings of some, in an order of their times.
+
+        Args:
+            rows: A query for rows of ``reading``.
+            order: Of the rows ``r``, and how many, ``:limit`` at most.
+            values: For the marks in both.
+
+        Returns:
+            The readings; and time and id of the last row, None if there are no more.
+        """
+        query = _READINGS.format(f"({rows}) AS r", f"true {order}")
+        found = self._rows(query, **values)
+        full = len(found) == values["limit"]
+        last = (found[-1][_FACTS.start], found[-1][0]) if full else None
+        return [stored for stored, _ in self._whole(found)], last
+
     def amendments(self, where: str, limit: int, **values: int) -> list[Amendment]:
         """Return the first amendments ``a`` that fulfil a condition."""
         rows = self._rows(_AMENDMENTS.format(where), limit=limit, **values)

@@ -1,6 +1,7 @@
 """How much a store looks at for an answer, and that ways through its ledger agree."""
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
@@ -8,9 +9,11 @@ import psycopg
 import pytest
 
 from gateway.store import Filter, Span, Store, Stored
+from gateway.store.database import Row, Scalar
 from gateway.store.postgres import PostgresStore
+from gateway.store.reading import Reader
 from gateway.store.rows import READING
-from protocols.observation import Device
+from protocols.observation import Device, Kind
 from protocols.uplink.topics import Station
 from tests.gateway.stations import MINUTE_MS, START_MS, STATION, accepted, glucose
 
@@ -121,6 +124,68 @@ def test_answers_need_no_statistics(unknown: PostgresStore, postgres_url: str) -
         lambda: [one for one in [unknown.reading(some[0].id)] if one],
     ):
         assert looked_at(unknown, postgres_url, ask) < 12
+
+
+class _Explained:
+    """A store's database, and how its server goes about what it is asked."""
+
+    engine = "postgres"
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._rows = store.database.rows
+        self.plans: list[str] = []
+
+    def rows(self, sql: str, **values: Scalar) -> list[Row]:
+        plan = self._rows(f"EXPLAIN {sql}", **values)
+        self.plans.append("\n".join(line for (line,) in plan))
+        return self._rows(sql, **values)
+
+
+def test_a_time_without_a_device_is_not_looked_up_by_device(
+    unknown: PostgresStore,
+) -> None:
+    """The index on device and time would be gone through from end to end for it."""
+    begin = START_MS + 300 * _DAY_MS
+    station = "station-2"
+    for which in (
+        Filter(since_ms=begin, until_ms=begin + _DAY_MS),
+        Filter(station=station, since_ms=begin, until_ms=begin + _DAY_MS),
+        Filter(station=station, since_ms=begin),
+    ):
+        explained = _Explained(unknown)
+        assert Reader(explained).readings(which, 0, 50)  # type: ignore[arg-type]
+
+        plans = "\n".join(explained.plans)
+        assert "+ utc_ms" in plans
+        assert not re.search(r"Index Cond: \(+utc_ms", plans)
+
+
+def test_a_page_of_many_spans_is_that_of_few(unknown: PostgresStore) -> None:
+    """One statement asks for some spans, and more are asked for in another way."""
+    begin, end = START_MS, START_MS + 200 * _DAY_MS
+    for newest_first in (False, True):
+        for kinds in (None, [Kind.GLUCOSE]):
+            few = [Span(number, -1, begin, end) for number in (1, 2, 3)]
+            many = [
+                Span(number, -1, start, start + 5 * _DAY_MS)
+                for number in (1, 2, 3)
+                for start in range(begin, end, 5 * _DAY_MS)
+            ]
+            pages, after = [], None
+            for _ in range(3):
+                asked = [
+                    unknown.of_device(
+                        spans, kinds, after, 400, newest_first=newest_first
+                    )
+                    for spans in (few, many)
+                ]
+                assert len(asked[0]) == 400
+                assert asked[0] == asked[1]
+                last = asked[0][-1]
+                after = last.reading.utc_ms or 0, last.id
+                pages += asked[0]
+            times = [(one.reading.utc_ms, one.id) for one in pages]
+            assert times == sorted({*times}, reverse=newest_first)
 
 
 def test_a_page_is_not_compiled_for(postgres_store: PostgresStore) -> None:

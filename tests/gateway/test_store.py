@@ -329,7 +329,9 @@ def test_a_page_is_full_though_some_of_it_is_erased_meanwhile(
         found = reader.of_device([span], None, None, 5)
 
     numbers = [one.reading.observation.sequence for one in found]
-    assert numbers == [0, 1, 4, 5, 6]
+    # What one statement finds, it found before that.
+    is_one = store.database.engine == "postgres" and ordered == "by true time"
+    assert numbers == ([0, 1, 2, 3, 4] if is_one else [0, 1, 4, 5, 6])
 
 
 def test_a_message_from_a_topic_of_any_length_is_kept(store: Store) -> None:
