@@ -130,7 +130,6 @@ async def _run(  # noqa: PLR0917 - each is one part
     )
     courier = Courier(
         Webhooks(store.database),
-        store,
         Composer(store, registry, access),
         access,
         Targets(config.webhooks.networks),

@@ -9,15 +9,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from gateway import revision
+from gateway.revision import ALWAYS_MS, OPEN_MS
 from gateway.store import Span, Stored, marks
 from gateway.store.database import Change, Database, Scalar
 from protocols.observation import Kind
 
-OPEN_MS = 1 << 62
-"""An `Attribution.until_ms` that has no end yet."""
-
-ALWAYS_MS = 0
-"""An `Attribution.from_ms` of a device that was nobody's before."""
+__all__ = ["ALWAYS_MS", "OPEN_MS", "Attribution", "Attributions", "Stale", "Taken",
+           "Theirs", "Unknown"]  # fmt: skip
 
 
 class Taken(Exception):
@@ -42,7 +41,8 @@ class Attribution:
         device: By `StoredDevice.id`.
         slot: The device's user slot; None is every slot, and readings without one.
         patient: By `Patient.id`.
-        from_ms: True time, inclusive, ms since 1970 UTC; `ALWAYS_MS` is from ever.
+        from_ms: True time, inclusive, ms since 1970 UTC; `ALWAYS_MS` is from ever, of
+            a device that was nobody's before.
         until_ms: True time, exclusive; `OPEN_MS` is still going on.
         evidence: Why, as "handed over at the counter": 1 to 256 characters.
         made_ms: When it was made.
@@ -72,6 +72,22 @@ class Attribution:
             raise ValueError("an attribution ends after it begins")
 
 
+@dataclass(frozen=True, slots=True)
+class Theirs:
+    """Whose a reading is, and why.
+
+    Attributes:
+        patient: By `Patient.id`.
+        fact: What says so: ``attribution-`` or ``claim-`` and its id, or ``name-`` and
+            the patient's.
+        since_ms: Since when that says so, ms since 1970 UTC.
+    """
+
+    patient: int
+    fact: str
+    since_ms: int
+
+
 _ATTRIBUTION = """id, tenant, device, slot, patient, from_ms, until_ms, evidence,
     made_ms, made_by, ended_ms, replaces"""
 _ATTRIBUTE = """
@@ -82,7 +98,7 @@ _ATTRIBUTE = """
     RETURNING id
 """
 _CLAIMED = """
-    SELECT reading, patient FROM claim WHERE ended_ms IS NULL AND reading IN ({})
+    SELECT reading, patient, id, made_ms, ended_ms FROM claim WHERE reading IN ({})
 """
 _IN_TURN = """
     INSERT INTO attributed (device, changes) VALUES (:device, 1)
@@ -118,8 +134,7 @@ class Attributions:
                 tenant=made.tenant,
             ):
                 raise Unknown(f"there is no {what} {number}")
-        if made.replaces is not None:
-            self._end(change, made)
+        ended = [] if made.replaces is None else [self._end(change, made)]
         for other in _active(change, made.device):
             slots = {made.slot, other.slot}
             apart = len(slots) == 2 and None not in slots
@@ -134,6 +149,17 @@ class Attributions:
             for name in ("tenant", "device", "slot", "patient", "from_ms", "until_ms",
                          "evidence", "made_ms", "made_by", "replaces")
         }  # fmt: skip
+        # Before it gets its id, so that these are in order of commit as well.
+        for patient in sorted({one.patient for one in (made, *ended)}):
+            theirs = [one for one in (made, *ended) if one.patient == patient]
+            revision.add(
+                change,
+                patient,
+                made.made_ms,
+                min(one.from_ms for one in theirs),
+                max(one.until_ms for one in theirs),
+                device=made.device,
+            )
         ((number,),) = change.rows(_ATTRIBUTE, **values)
         return replace(made, id=number, ended_ms=None)
 
@@ -156,7 +182,16 @@ class Attributions:
         )
         if not rows:
             raise Unknown(f"there is no active attribution {number}")
-        return Attribution(*rows[0])
+        ended = Attribution(*rows[0])
+        revision.add(
+            change,
+            ended.patient,
+            now_ms,
+            ended.from_ms,
+            ended.until_ms,
+            device=ended.device,
+        )
+        return ended
 
     def listed(
         self,
@@ -209,7 +244,11 @@ class Attributions:
         return [Span(*row) for row in rows]
 
     def whose(self, stored: Sequence[Stored]) -> list[int | None]:
-        """Return whose each reading is, by `Patient.id`; None is nobody's for certain.
+        """Return whose each reading is, by `Patient.id`, as `theirs` says."""
+        return [None if one is None else one.patient for one in self.theirs(stored)]
+
+    def theirs(self, stored: Sequence[Stored]) -> list[Theirs | None]:
+        """Return whose each reading is, and why; None is nobody's for certain.
 
         Control solution is nobody's. Else the first of these that says something:
 
@@ -223,49 +262,64 @@ class Attributions:
         """
         if not stored:
             return []
-        claims: dict[int, int] = dict(
-            marks.among(self._database, _CLAIMED, {one.id for one in stored})
-        )
+        claims, released = dict[int, Theirs](), dict[int, int]()
+        for reading, patient, number, made_ms, ended_ms in marks.among(
+            self._database, _CLAIMED, {one.id for one in stored}
+        ):
+            if ended_ms is None:
+                claims[reading] = Theirs(patient, f"claim-{number}", made_ms)
+            else:
+                released[reading] = max(ended_ms, released.get(reading, 0))
         named = {one.reading.person for one in stored if one.reading.person is not None}
         people = {
-            (tenant, name): number
-            for tenant, name, number in marks.among(
+            (tenant, name): Theirs(number, f"name-{number}", named_ms)
+            for tenant, name, number, named_ms in marks.among(
                 self._database,
-                "SELECT tenant, name, id FROM patient WHERE name IN ({})",
+                "SELECT tenant, name, id, named_ms FROM patient WHERE name IN ({})",
                 named,
             )
         }
-        spans: dict[int, list[Attribution]] = defaultdict(list)
+        spans: dict[int, list[tuple[Attribution, Theirs]]] = defaultdict(list)
         for row in marks.among(
             self._database,
             f"SELECT {_ATTRIBUTION} FROM attribution "  # noqa: S608
             "WHERE ended_ms IS NULL AND device IN ({})",
             {one.device for one in stored},
         ):
-            spans[row[2]].append(Attribution(*row))
-        return [_whose(one, claims, people, spans[one.device]) for one in stored]
+            made = Attribution(*row)
+            says = Theirs(made.patient, f"attribution-{made.id}", made.made_ms)
+            spans[made.device].append((made, says))
+        facts = [_theirs(one, claims, people, spans[one.device]) for one in stored]
+        for at, one in enumerate(stored if released else ()):
+            # While it was claimed, nothing else said anything.
+            fact, ended_ms = facts[at], released.get(one.id, 0)
+            if fact is not None and fact.since_ms < ended_ms:
+                facts[at] = replace(fact, since_ms=ended_ms)
+        return facts
 
-    def _end(self, change: Change, made: Attribution) -> None:
-        """End the attribution that ``made`` replaces."""
-        if not change.rows(
-            "UPDATE attribution SET ended_ms = :now_ms, ended_by = :by "
+    def _end(self, change: Change, made: Attribution) -> Attribution:
+        """End the attribution that ``made`` replaces, and return it."""
+        rows = change.rows(
+            "UPDATE attribution SET ended_ms = :now_ms, ended_by = :by "  # noqa: S608
             "WHERE id = :number AND tenant = :tenant AND device = :device "
-            "AND ended_ms IS NULL RETURNING id",
+            f"AND ended_ms IS NULL RETURNING {_ATTRIBUTION}",
             number=made.replaces,
             tenant=made.tenant,
             device=made.device,
             by=made.made_by,
             now_ms=made.made_ms,
-        ):
+        )
+        if not rows:
             raise Unknown(f"this device has no active attribution {made.replaces}")
+        return Attribution(*rows[0])
 
 
-def _whose(
+def _theirs(
     stored: Stored,
-    claims: dict[int, int],
-    people: dict[tuple[str, str], int],
-    spans: list[Attribution],
-) -> int | None:
+    claims: dict[int, Theirs],
+    people: dict[tuple[str, str], Theirs],
+    spans: list[tuple[Attribution, Theirs]],
+) -> Theirs | None:
     read = stored.reading
     if read.observation.kind == Kind.CONTROL_SOLUTION:
         return None
@@ -283,10 +337,10 @@ def _whose(
         first_ms = read.utc_ms - read.time_bound_ms
         last_ms = read.utc_ms + read.time_bound_ms
     slot = read.observation.slot
-    for span in spans:
+    for span, fact in spans:
         if span.slot in {None, slot} and span.from_ms <= first_ms:  # noqa: SIM102
             if last_ms < span.until_ms:
-                return span.patient
+                return fact
     return None
 
 

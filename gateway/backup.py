@@ -216,6 +216,7 @@ def _accept(part: Path) -> tuple[int, int | None]:
                 " AND name NOT IN (SELECT name FROM sqlite_sequence)"
             )
             connection.execute("UPDATE sqlite_sequence SET seq = seq + ?", (by_row,))
+            connection.execute("UPDATE revised SET last = last + ?", (by_row,))
             # New ids begin behind the last that any batch was given.
             connection.execute(
                 "UPDATE batch SET last_id = coalesce(last_id, 0) + ? WHERE id = "

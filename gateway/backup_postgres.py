@@ -113,6 +113,9 @@ def restore(
                 ),
                 [step * by_row],
             )
+        # A backup of before has none.
+        if connection.execute("SELECT to_regclass('revised')").fetchone() != (None,):
+            connection.execute("UPDATE revised SET last = last + %s", [by_row])
     return Done(file, "postgres", file.stat().st_size, readings, last_ms)
 
 

@@ -73,7 +73,7 @@ class Census(Collector):
         yield _gauge("store_readings", "Readings kept", self._one(readings))
         quarantine = "SELECT count(*) FROM quarantine"
         yield _gauge("quarantine_messages", "Messages kept", self._one(quarantine))
-        dead = "SELECT count(*) FROM webhook_stretch WHERE dead = 1"
+        dead = "SELECT count(*) FROM stretch WHERE dead = 1"
         yield _gauge("webhook_dead_letters", "Given up for good", self._one(dead))
 
     def _stations(self) -> Iterator[GaugeMetricFamily]:

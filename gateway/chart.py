@@ -7,6 +7,8 @@ readings, and stations that named them. `Registry.whose` has the last word on ea
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from gateway import revision
+from gateway.attribution import Theirs
 from gateway.consent import Grant
 from gateway.registry import OPEN_MS, Patient, Registry, Taken, Unknown
 from gateway.store import Filter, Span, Store, Stored
@@ -57,11 +59,13 @@ class Found:
             so that it tells nothing of what may not be seen; only where a long look
             met no row, it is where that look ended.
         more: Whether there is something behind it.
+        theirs: Why each of a patient's readings is theirs.
     """
 
     rows: list[Stored]
     reached: Place
     more: bool
+    theirs: Sequence[Theirs] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,28 +122,31 @@ class Chart:
             asked: Of which kinds and times.
         """
         found: list[Stored] = []
+        theirs: list[Theirs] = []
         spans = _within(self._registry.spans(patient.id), grants, asked)
         kinds = _kinds(grants, asked)
         reached, size = after, limit + 1
         for _ in range(_STEPS):
             some, end = self._step(patient, spans, kinds, after, size)
-            whose = self._registry.whose(some)
-            for one, number in zip(some, whose, strict=True):
+            facts = self._registry.theirs(some)
+            for one, fact in zip(some, facts, strict=True):
                 seen = one.reading.observation.kind, one.reading.utc_ms
                 if (
-                    number == patient.id
+                    fact is not None
+                    and fact.patient == patient.id
                     and asked.covers(*seen)
                     and any(grant.covers(*seen) for grant in grants)
                 ):
                     if len(found) == limit:
-                        return Found(found, reached, more=True)
+                        return Found(found, reached, more=True, theirs=theirs)
                     found.append(one)
+                    theirs.append(fact)
                     reached = _place(one)
             if end is None:
-                return Found(found, reached, more=False)
+                return Found(found, reached, more=False, theirs=theirs)
             after = end
             size = max(size, min(size * 4, _STRETCH))
-        return Found(found, reached if found else after, more=True)
+        return Found(found, reached if found else after, more=True, theirs=theirs)
 
     def unassigned(self, which: Filter, after: int, limit: int) -> Found:
         """Return readings that are nobody's for certain, in order of arrival.
@@ -193,35 +200,37 @@ class Chart:
         Raises:
             Taken: Somebody was faster.
         """
-        utc_ms = stored.reading.utc_ms
+        utc_ms, _ = _place(stored)
         rows = change.rows(
             _CLAIM,
             reading=stored.id,
             patient=patient,
-            utc_ms=OPEN_MS if utc_ms is None else utc_ms,
+            utc_ms=utc_ms,
             evidence=evidence,
             now_ms=now_ms,
             by=by,
         )
         if not rows:
             raise Taken(f"reading {stored.id} was claimed meanwhile")
+        _revise(change, patient, stored.id, utc_ms, now_ms)
         return Claim(rows[0][0], stored.id, patient, evidence, now_ms, by, None)
 
     def release(
         self, change: Change, reading: int, patient: int, by: str, now_ms: int
     ) -> bool:
         """Take a claim back; return whether there was one."""
-        return bool(
-            change.rows(
-                "UPDATE claim SET ended_ms = :now_ms, ended_by = :by WHERE "
-                "reading = :reading AND patient = :patient AND ended_ms IS NULL "
-                "RETURNING id",
-                reading=reading,
-                patient=patient,
-                by=by,
-                now_ms=now_ms,
-            )
+        rows = change.rows(
+            "UPDATE claim SET ended_ms = :now_ms, ended_by = :by WHERE "
+            "reading = :reading AND patient = :patient AND ended_ms IS NULL "
+            "RETURNING utc_ms",
+            reading=reading,
+            patient=patient,
+            by=by,
+            now_ms=now_ms,
         )
+        for (utc_ms,) in rows:
+            _revise(change, patient, reading, utc_ms, now_ms)
+        return bool(rows)
 
     def claims(self, patient: int) -> list[Claim]:
         """Return every claim for a patient, ended or not, in order of id."""
@@ -278,6 +287,14 @@ class Chart:
             *((row[0], row[1]) for row in found),
             *((OPEN_MS, row[0]) for row in untimed),
         ]
+
+
+def _revise(
+    change: Change, patient: int, reading: int, utc_ms: int, now_ms: int
+) -> None:
+    """Write down that a reading, timed as in a `Place`, came to a patient, or went."""
+    at = () if utc_ms == OPEN_MS else (utc_ms, utc_ms + 1)
+    revision.add(change, patient, now_ms, *at, reading=reading)
 
 
 def _place(stored: Stored) -> Place:

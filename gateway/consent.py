@@ -8,6 +8,7 @@ withdrawn, and is never changed: who agrees to something else gives another one.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gateway import revision
 from gateway.store.database import Change, Database, Row
 from protocols.observation import Kind
 
@@ -114,6 +115,7 @@ class Consents:
         self, change: Change, tenant: str, name: str, purpose: Purpose, now_ms: int
     ) -> Programme | None:
         """Write a new programme down; return None if the name is another one's."""
+        revision.hold(change)  # so that ids are in order of commit, for who walks them
         rows = change.rows(
             "INSERT INTO programme (tenant, name, purpose, created_ms) "
             "VALUES (:tenant, :name, :purpose, :now_ms) "

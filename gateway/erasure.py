@@ -29,9 +29,11 @@ _AMENDMENTS = "DELETE FROM amendment WHERE reading IN ({}) RETURNING id"
 _CLAIMS = "DELETE FROM claim WHERE reading IN ({})"
 _READINGS = f"DELETE FROM reading WHERE {_THESE}"  # noqa: S608
 _WEBHOOKS = (
+    # In the order in which `Webhooks.take` waits.
+    "UPDATE webhook SET whole = whole WHERE patient = :patient",
     """DELETE FROM subscription WHERE webhook IN
         (SELECT id FROM webhook WHERE patient = :patient)""",
-    """DELETE FROM webhook_stretch WHERE webhook IN
+    """DELETE FROM stretch WHERE webhook IN
         (SELECT id FROM webhook WHERE patient = :patient)""",
     "DELETE FROM webhook WHERE patient = :patient",
 )
@@ -110,7 +112,13 @@ class Erasure:
             patient=patient.id,
             what=f"{readings} readings, {amendments} amendments",
         ) as change:
-            for table in ("claim", "consent", "attribution", "patient_identifier"):
+            for table in (
+                "claim",
+                "consent",
+                "attribution",
+                "patient_identifier",
+                "revision",
+            ):
                 change.rows(
                     f"DELETE FROM {table} WHERE patient = :patient",  # noqa: S608
                     patient=patient.id,

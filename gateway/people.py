@@ -9,6 +9,7 @@ from gateway.erasure import Erased
 from gateway.normalise import Served
 from gateway.principals import Issued
 from gateway.registry import Patient
+from gateway.revision import Revision
 
 
 def person(patient: Patient) -> Served:
@@ -32,15 +33,15 @@ def person(patient: Patient) -> Served:
 
 def attribution(made: Attribution, device: str) -> Served:
     """Return an attribution as it is served; ``device`` by the device's own id."""
-    always, still = made.from_ms <= ALWAYS_MS, made.until_ms >= OPEN_MS
+    since, until = _interval(made.from_ms, made.until_ms)
     return {
         "id": str(made.id),
         "tenant": made.tenant,
         "device": device,
         "slot": made.slot,
         "patient": str(made.patient),
-        "from": None if always else normalise.iso(made.from_ms),
-        "until": None if still else normalise.iso(made.until_ms),
+        "from": since,
+        "until": until,
         "evidence": made.evidence,
         "made": normalise.iso(made.made_ms),
         "made_by": made.made_by,
@@ -59,6 +60,17 @@ def claim(claimed: Claim) -> Served:
         "made": normalise.iso(claimed.made_ms),
         "made_by": claimed.made_by,
         "ended": normalise.iso(claimed.ended_ms),
+    }
+
+
+def revision(made: Revision) -> Served:
+    """Return a revision as it is told."""
+    since, until = _interval(made.from_ms, made.until_ms)
+    return {
+        "patient": str(made.patient),
+        "since": since,
+        "until": until,
+        "reading": _id(made.reading),
     }
 
 
@@ -131,6 +143,14 @@ def erased(done: Erased) -> Served:
         "quarantine": [str(number) for number in done.quarantine],
         "overwritten": done.overwritten,
     }
+
+
+def _interval(from_ms: int, until_ms: int) -> tuple[str | None, str | None]:
+    """Return an interval as it is served; None is from ever, or without end."""
+    return (
+        None if from_ms <= ALWAYS_MS else normalise.iso(from_ms),
+        None if until_ms >= OPEN_MS else normalise.iso(until_ms),
+    )
 
 
 def _id(number: int | None) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gateway import revision
 from gateway.consent import Purpose
 from gateway.registry import Taken
 from gateway.store.database import Change, Database, Row
@@ -141,6 +142,7 @@ class Principals:
         Raises:
             Taken: The name is another one's in this tenant.
         """
+        revision.hold(change)  # so that ids are in order of commit, for who walks them
         token = f"vw_{secrets.token_urlsafe(_TOKEN_BYTES)}"
         rows = change.rows(
             "INSERT INTO principal (tenant, name, roles, programme, token, created_ms, "

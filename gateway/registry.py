@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from gateway import revision
 from gateway.attribution import (
     ALWAYS_MS,
     OPEN_MS,
@@ -11,6 +12,7 @@ from gateway.attribution import (
     Attributions,
     Stale,
     Taken,
+    Theirs,
     Unknown,
 )
 from gateway.store import Span, Stored, marks
@@ -36,6 +38,7 @@ class Patient:
         created_ms: When they were first written down, ms since 1970 UTC.
         version: From 1, one more with each change.
         updated_ms: When they were last changed.
+        named_ms: Since when they have their name.
     """
 
     id: int
@@ -49,6 +52,7 @@ class Patient:
     created_ms: int = 0
     version: int = 1
     updated_ms: int = 0
+    named_ms: int = 0
 
     def opaque(self) -> "Patient":
         """Return them without what tells a stranger who they are."""
@@ -56,20 +60,22 @@ class Patient:
 
 
 _PATIENT = """id, tenant, name, family, given, birth_date, gender, created_ms, version,
-    updated_ms"""
+    updated_ms, named_ms"""
 _ADD = """
     INSERT INTO patient (tenant, name, family, given, family_folded, given_folded,
-        birth_date, gender, created_ms, updated_ms, version)
+        birth_date, gender, created_ms, updated_ms, named_ms, version)
     VALUES (:tenant, :name, :family, :given, :family_folded, :given_folded,
-        :birth_date, :gender, :now_ms, :now_ms, 1)
+        :birth_date, :gender, :now_ms, :now_ms, :now_ms, 1)
     ON CONFLICT (tenant, name) DO NOTHING RETURNING id
 """
 _REVISE = """
-    UPDATE patient SET name = :name, family = :family, given = :given,
+    UPDATE patient SET
+        named_ms = CASE name WHEN :name THEN named_ms ELSE :now_ms END,
+        name = :name, family = :family, given = :given,
         family_folded = :family_folded, given_folded = :given_folded,
         birth_date = :birth_date, gender = :gender, updated_ms = :now_ms,
         version = version + 1
-    WHERE id = :id RETURNING version
+    WHERE id = :id RETURNING version, named_ms
 """
 
 
@@ -173,13 +179,21 @@ class Registry:
         Raises:
             Taken: The name, or an identifier, is another one's in this tenant.
         """
+        revision.hold(change)  # so that ids are in order of commit, for who walks them
         rows = change.rows(_ADD, tenant=patient.tenant, now_ms=now_ms, **_told(patient))
         if not rows:
             raise Taken(f"the name {patient.name!r} is another patient's")
         added = replace(
-            patient, id=rows[0][0], version=1, created_ms=now_ms, updated_ms=now_ms
+            patient,
+            id=rows[0][0],
+            version=1,
+            created_ms=now_ms,
+            updated_ms=now_ms,
+            named_ms=now_ms,
         )
         _identify(change, added)
+        # Stations may have named them before they were written down.
+        revision.add(change, added.id, now_ms)
         return added
 
     def revise(self, change: Change, patient: Patient, now_ms: int) -> Patient:
@@ -198,7 +212,7 @@ class Registry:
         # It waits for whoever else is changing them.
         rows = change.rows(
             "UPDATE patient SET version = version WHERE id = :id AND tenant = :tenant "
-            "RETURNING version, created_ms",
+            "RETURNING version, created_ms, name",
             id=patient.id,
             tenant=patient.tenant,
         )
@@ -213,14 +227,20 @@ class Registry:
         )
         if others and others[0][0] != patient.id:
             raise Taken(f"the name {patient.name!r} is another patient's")
-        ((version,),) = change.rows(
+        ((version, named_ms),) = change.rows(
             _REVISE, id=patient.id, now_ms=now_ms, **_told(patient)
         )
         revised = replace(
-            patient, version=version, created_ms=rows[0][1], updated_ms=now_ms
+            patient,
+            version=version,
+            created_ms=rows[0][1],
+            updated_ms=now_ms,
+            named_ms=named_ms,
         )
         change.rows("DELETE FROM patient_identifier WHERE patient = :id", id=patient.id)
         _identify(change, revised)
+        if rows[0][2] != revised.name:
+            revision.add(change, revised.id, now_ms)
         return revised
 
     def spans(self, patient: int) -> list[Span]:
@@ -230,6 +250,10 @@ class Registry:
     def whose(self, stored: Sequence[Stored]) -> list[int | None]:
         """Return whose each reading is, as `Attributions.whose`."""
         return self.attributions.whose(stored)
+
+    def theirs(self, stored: Sequence[Stored]) -> list[Theirs | None]:
+        """Return whose each reading is, and why, as `Attributions.theirs`."""
+        return self.attributions.theirs(stored)
 
     def device(self, tenant: str, name: str) -> int | None:
         """Return the `StoredDevice.id` of a tenant's device; None if there is none.
@@ -298,6 +322,7 @@ def _patient(row: Row) -> Patient:
         created_ms=row[7],
         version=row[8],
         updated_ms=row[9],
+        named_ms=row[10],
     )
 
 

@@ -32,16 +32,16 @@ def list_(file: Path | None, data: Path | None, *, as_json: bool) -> None:
         vitalwire gateway webhooks list --data ./clinic
     """
     with opened(file, data) as (_, store):
-        for hook, following, dead in _fare(store):
+        for hook, worst, dead in _fare(store):
             told = {
                 "id": hook.id,
                 "tenant": hook.tenant,
                 "url": hook.url,
-                "failures": following.attempts,
-                "problem": following.problem or None,
+                "failures": worst.attempts,
+                "problem": worst.problem or None,
                 "dead": len(dead),
             }
-            state = following.problem if following.attempts else "follows"
+            state = worst.problem if worst.attempts else "follows"
             line = f"{hook.id:>6}  {hook.url}  {state}  {len(dead)} dead"
             click.echo(json.dumps(told) if as_json else line)
 
@@ -57,18 +57,19 @@ def dead(file: Path | None, data: Path | None, *, as_json: bool) -> None:
         vitalwire gateway webhooks dead --data ./clinic
     """
     with opened(file, data) as (_, store):
-        for hook, _following, letters in _fare(store):
+        for hook, _worst, letters in _fare(store):
             for one in letters:
                 told = {
                     "id": one.id,
                     "webhook": hook.id,
+                    "about": one.about.value,
                     "after": one.after,
                     "through": one.through,
                     "failures": one.attempts,
                     "problem": one.problem,
                 }
                 line = (
-                    f"{one.id:>6}  webhook {hook.id}  readings {one.after + 1} to "
+                    f"{one.id:>6}  webhook {hook.id}  {one.about} {one.after + 1} to "
                     f"{one.through}  {one.problem}"
                 )
                 click.echo(json.dumps(told) if as_json else line)
@@ -112,21 +113,16 @@ def replay(
 
 
 def _fare(store: "Store") -> Iterator[tuple["Webhook", "Stretch", list["Stretch"]]]:
-    """Yield each webhook with what it is being told, and its dead letters."""
+    """Yield each webhook with what fails most of it, and its dead letters."""
     from gateway.webhooks import Webhooks  # noqa: PLC0415
 
     kept, after = Webhooks(store.database), 0
     while hooks := kept.webhooks("", after, _PAGE):
+        fares = kept.fare([hook.id for hook in hooks])
         for hook in hooks:
-            (following, *_), dead = (
-                [
-                    one
-                    for one in kept.stretches([hook.id], dead=dead)
-                    if dead or one.through is None
-                ]
-                for dead in (False, True)
-            )
-            yield hook, following, dead
+            if hook.id in fares:  # else it is forgotten meanwhile
+                letters = kept.stretches([hook.id], dead=True)
+                yield hook, fares[hook.id].worst, letters
         after = hooks[-1].id
 
 

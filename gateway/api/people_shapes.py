@@ -284,7 +284,8 @@ class Erased(Shape):
     readings: int
     amendments: int
     quarantine: list[str] = Field(
-        description="Messages that nobody could read, of the stations that sent them"
+        description="Messages in quarantine of the stations that sent them, which may "
+        "hold more of theirs: `vitalwire gateway quarantine delete` takes them away"
     )
     overwritten: bool = Field(
         description="Whether the store's files hold no byte of it any more"

@@ -191,7 +191,9 @@ class Webhook(Shape):
     content: Content
     created: str
     created_by: str
-    told: str = Field(description="The `after` behind which it is yet to be told")
+    told: str = Field(
+        description="The `after` behind which it is yet to be told of readings"
+    )
     failures: int = Field(description="How often its next message failed")
     failing_since: str | None
     next_attempt: str | None
@@ -214,8 +216,9 @@ class DeadLetter(Shape):
     """What the gateway has given up telling a webhook."""
 
     id: str
+    about: Literal["readings", "revisions"] = Field(description="What was not told")
     after: str = Field(description="The `after` behind which its readings are listed")
-    through: str = Field(description="The `id` of the last reading that it can hold")
+    through: str = Field(description="The `id` of the last one that it can hold")
     failures: int
     failing_since: str | None
     problem: str | None

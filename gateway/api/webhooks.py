@@ -19,7 +19,7 @@ from gateway.api.exact import Exact
 from gateway.api.paging import LAST_ID, Id, Paged, Walk, cursor, place
 from gateway.consent import Consents
 from gateway.store.database import Change
-from gateway.webhooks import Stretch, Webhook, Webhooks
+from gateway.webhooks import Fare, Stretch, Webhook, Webhooks
 from gateway.webhooks.target import Refused, Targets
 from protocols.observation import Kind
 
@@ -60,7 +60,7 @@ def router(parts: Parts) -> APIRouter:
 
     @routes.post("/webhooks", status_code=201, response_model=shapes.NewWebhook)
     def register(who: Caller, wanted: Wanted) -> Exact:
-        """Register a webhook, which is told of what arrives from now on.
+        """Register a webhook, which is told of what comes and changes from now on.
 
         The secret that its messages are signed with is shown this once.
         """
@@ -74,7 +74,9 @@ def router(parts: Parts) -> APIRouter:
     @routes.get("/webhooks/{number}", response_model=shapes.Webhook)
     def webhook(who: Caller, number: Number) -> Exact:
         """Return one webhook, and how it fares."""
-        return Exact(book.shown([book.find(who, number)])[0])
+        for shown in book.shown([book.find(who, number)]):
+            return Exact(shown)
+        raise HTTPException(404)
 
     @routes.delete("/webhooks/{number}", status_code=204)
     def remove(who: Caller, number: Number) -> Response:
@@ -166,9 +168,9 @@ class _Book:
             yield change
 
     def shown(self, some: Sequence[Webhook]) -> list[normalise.Served]:
-        found = self.hooks.stretches([hook.id for hook in some], dead=False)
-        states = {one.webhook: one for one in found if one.through is None}
-        return [_shown(hook, states[hook.id]) for hook in some]
+        fares = self.hooks.fare([hook.id for hook in some])
+        # One that is gone meanwhile is not there any more.
+        return [_shown(hook, fares[hook.id]) for hook in some if hook.id in fares]
 
     def _tenant(self, who: Principal, wanted: Wanted) -> str:
         """Return whose readings a webhook is told."""
@@ -191,7 +193,8 @@ def _role(hook: Webhook) -> Role:
     return Role.OPERATOR if raw else Role.STEWARD
 
 
-def _shown(hook: Webhook, state: Stretch) -> normalise.Served:
+def _shown(hook: Webhook, fare: Fare) -> normalise.Served:
+    state = fare.worst
     return {
         "id": str(hook.id),
         "tenant": hook.tenant,
@@ -202,7 +205,7 @@ def _shown(hook: Webhook, state: Stretch) -> normalise.Served:
         "content": "readings" if hook.whole else "ids",
         "created": normalise.iso(hook.created_ms),
         "created_by": hook.created_by,
-        "told": cursor(state.after),
+        "told": cursor(fare.told),
         "failures": state.attempts,
         "failing_since": normalise.iso(state.failing_ms),
         "next_attempt": normalise.iso(state.due_ms) if state.attempts else None,
@@ -213,6 +216,7 @@ def _shown(hook: Webhook, state: Stretch) -> normalise.Served:
 def _dead(letter: Stretch) -> normalise.Served:
     return {
         "id": str(letter.id),
+        "about": letter.about.value,
         "after": cursor(letter.after),
         "through": str(letter.through),
         "failures": letter.attempts,

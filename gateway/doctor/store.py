@@ -44,7 +44,7 @@ def counts(database: Database, now_ms: int) -> Iterator[Finding]:
     since_ms = now_ms - _DAY_MS
     yield _quarantine(database, since_ms)
     yield _stations(database, since_ms)
-    ((dead,),) = database.rows("SELECT count(*) FROM webhook_stretch WHERE dead = 1")
+    ((dead,),) = database.rows("SELECT count(*) FROM stretch WHERE dead = 1")
     if dead:
         advice = (
             "mend the receiver, then have them sent again; see docs/reference/api.md"

@@ -122,7 +122,7 @@ def reference(kind: str, number: int | str) -> Resource:
     return {"reference": f"{kind}/{number}"}
 
 
-def meta(version: int, updated_ms: int, profiles: Iterable[str] = ()) -> Resource:
+def meta(version: int | str, updated_ms: int, profiles: Iterable[str] = ()) -> Resource:
     """Return a Meta."""
     found: Resource = {"versionId": str(version), "lastUpdated": instant(updated_ms)}
     return found | ({"profile": list(profiles)} if profiles else {})

@@ -25,6 +25,9 @@ from gateway.store.database import Database, Row
 TYPES = ("Patient", "Device", "Observation")
 
 _KEPT_MS = 24 * 60 * 60 * 1000
+# What is timed before the last export may be committed after it: a commit takes a
+# while, and gateways' clocks differ.
+_SLACK_MS = 120_000
 _STEP = 200
 _COLUMNS = """id, tenant, principal, request, types, since_ms, through_id, chunks,
     made_ms, expires_ms"""
@@ -195,10 +198,11 @@ class Exports:
 
 def _lines(made: Export, found: list[Resource]) -> bytes:
     """Return resources as lines, without those that have not changed since."""
+    since_ms = None if made.since_ms is None else made.since_ms - _SLACK_MS
     return b"".join(
         encode(one) + b"\n"
         for one in found
-        if made.since_ms is None or _updated_ms(one) >= made.since_ms
+        if since_ms is None or _updated_ms(one) >= since_ms
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from gateway.attribution import Theirs
 from gateway.fhir import beside
 from gateway.fhir.elements import (
     HL7,
@@ -65,6 +66,7 @@ class _Told:
 
     stored: Stored
     patient: Patient
+    theirs: Theirs
     others: Sequence[Amendment]
     named: bool
 
@@ -76,6 +78,7 @@ class _Told:
 def observations(
     stored: Stored,
     patient: Patient,
+    theirs: Theirs,
     others: Sequence[Amendment] = (),
     *,
     named: bool = True,
@@ -85,13 +88,14 @@ def observations(
     Args:
         stored: The reading.
         patient: Whose it is.
+        theirs: Why it is theirs.
         others: All other reports of it.
         named: Whether to name the device and the station as they are known elsewhere.
 
     Raises:
         Unprojectable: It is no patient's, or a value or time fits no resource.
     """
-    told = _Told(stored, patient, others, named)
+    told = _Told(stored, patient, theirs, others, named)
     seen = told.seen
     if seen.kind == Kind.CONTROL_SOLUTION:
         raise Unprojectable("a check with control solution is no patient's")
@@ -158,10 +162,13 @@ def _shell(
     """Return what every observation of a reading has, around its own ``body``."""
     stored, read = told.stored, told.stored.reading
     came = [other.stored.received_ms for other in told.others]
-    updated_ms = max([stored.received_ms, *came])
+    # What makes it theirs, and their name in its identifier, are of this version too.
+    since_ms = max(told.theirs.since_ms, told.patient.named_ms)
+    updated_ms = max([stored.received_ms, *came, since_ms])
+    version = f"{1 + len(came)}-{told.theirs.fact}-{told.patient.named_ms}"
     # A profile demands a time; a resource without one claims none.
     claimed = [] if read.utc_ms is None else profiles
-    about = meta(1 + len(came), updated_ms, claimed)
+    about = meta(version, updated_ms, claimed)
     if vocabulary().tests & {*told.seen.status}:
         about["security"] = [coding(f"{TERMS}/v3-ActReason", "HTEST")]
     found: Resource = {

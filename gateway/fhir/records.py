@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from gateway.access import Access, Forbidden, Principal, Role
+from gateway.attribution import Theirs
 from gateway.chart import START, Chart, Place
 from gateway.consent import Grant
 from gateway.fhir.bundle import issue
@@ -141,11 +142,11 @@ class Records:
             grants = self._access.granted(who, patient.id, self._access.now_ms())
             step = self._chart.readings(patient, grants, place, _STEP)
             place, more = step.reached, step.more
-            for stored in step.rows:
+            for stored, theirs in zip(step.rows, step.theirs, strict=True):
                 if stored.id > through:
                     continue
                 try:
-                    yield self._shown(who, stored, patient)
+                    yield self._shown(who, stored, patient, theirs)
                 except Unprojectable:
                     continue  # a search tells of it
 
@@ -224,9 +225,9 @@ class Records:
             place, more = at.place, True
             while more:
                 step = self._chart.readings(patient, grants, place, size, asked=wanted)
-                for stored in step.rows:
+                for stored, theirs in zip(step.rows, step.theirs, strict=True):
                     shown = at.shown if at.shown and _before(stored) == at.place else 0
-                    if self._show(who, stored, patient, asked, page, shown):
+                    if self._show(who, stored, patient, theirs, asked, page, shown):
                         return
                 place, more = step.reached, step.more
                 budget, size = budget - size, min(_STEP, size * 4)
@@ -240,13 +241,14 @@ class Records:
         who: Principal,
         stored: Stored,
         patient: Patient,
+        theirs: Theirs,
         asked: Search,
         page: Page,
         shown: int,
     ) -> bool:
         """Add what a search finds of a reading; return whether the page is full."""
         try:
-            all_of_it = self._shown(who, stored, patient)
+            all_of_it = self._shown(who, stored, patient, theirs)
         except Unprojectable as refusal:
             text = f"reading {stored.id} is not shown: {refusal}"
             page.issues.append(issue("warning", "not-supported", text))
@@ -288,15 +290,15 @@ class Records:
         stored = self._store.reading(int(parts[1]))
         if stored is None:
             return []
-        (whose,) = self._registry.whose([stored])
-        now_ms = self._access.now_ms()
-        if whose is None or not self._access.seen(who, whose, [stored], now_ms):
+        (theirs,) = self._registry.theirs([stored])
+        if theirs is None:
             return []
+        whose, now_ms = theirs.patient, self._access.now_ms()
         patient = self._patient(who, whose)
-        if patient is None:
+        if patient is None or not self._access.seen(who, whose, [stored], now_ms):
             return []
         try:
-            found = self._shown(who, stored, patient)
+            found = self._shown(who, stored, patient, theirs)
         except Unprojectable as refusal:
             text = f"reading {stored.id} is not shown: {refusal}"
             page.issues.append(issue("warning", "not-supported", text))
@@ -304,10 +306,10 @@ class Records:
         return [(one, whose) for one in found]
 
     def _shown(
-        self, who: Principal, stored: Stored, patient: Patient
+        self, who: Principal, stored: Stored, patient: Patient, theirs: Theirs
     ) -> list[Resource]:
         others = self._store.amendments(stored.id) if stored.amendments else []
-        return observations(stored, patient, others, named=who.sees_names)
+        return observations(stored, patient, theirs, others, named=who.sees_names)
 
 
 def _wanted(asked: Search) -> Grant:

@@ -19,7 +19,7 @@ from gateway.fhir.search import read
 from gateway.registry import Registry
 from gateway.store import Store
 from gateway.store.database import Row
-from gateway.webhooks import Stretch, Webhook, Webhooks
+from gateway.webhooks import Fare, Webhook, Webhooks
 from gateway.webhooks.target import Refused, Targets
 from protocols.observation import Kind
 
@@ -128,13 +128,9 @@ class Subscriptions:
             number=number or 0,
         )
         hooks = {row[0]: self._hooks.webhook(row[0], who.tenant) for row in rows}
-        stretches = {
-            one.webhook: one
-            for one in self._hooks.stretches(list(hooks), dead=False)
-            if one.through is None
-        }
+        fares = self._hooks.fare(list(hooks))
         return [
-            _subscription(hook, criteria, reason, stretches.get(webhook))
+            _subscription(hook, criteria, reason, fares.get(webhook))
             for webhook, criteria, reason in rows
             if (hook := hooks[webhook]) is not None
         ]
@@ -202,18 +198,16 @@ def _criteria(criteria: str) -> tuple[int, frozenset[Kind]]:
 
 
 def _subscription(
-    hook: Webhook, criteria: str, reason: str, following: Stretch | None
+    hook: Webhook, criteria: str, reason: str, fare: Fare | None
 ) -> Resource:
-    failing = following is not None and bool(following.problem)
+    problem = "" if fare is None else fare.worst.problem
     found: Resource = {
         "resourceType": "Subscription",
         "id": str(hook.id),
         "meta": meta(1, hook.created_ms),
-        "status": "error" if failing else "active",
+        "status": "error" if problem else "active",
         "reason": reason,
         "criteria": criteria,
         "channel": {"type": "rest-hook", "endpoint": hook.url},
     }
-    if failing and following is not None:
-        found["error"] = following.problem
-    return found
+    return found | ({"error": problem} if problem else {})

@@ -2,96 +2,43 @@
 
 What is told lies in the store already, so nothing is queued here: a webhook has a
 place in the order of arrival, and what could not be told in time is a stretch of that
-order, kept as a dead letter. A gateway takes a stretch for a while before it works on
-it; no other one touches it until it is given back or the while is over.
+order, kept as a dead letter. One that is about patients has a place in the order of
+revisions as well, so that what fails of one does not hold up the other. A gateway takes
+a stretch for a while before it works on it; no other one touches it, or another of that
+webhook's, until it is given back or the while is over. So a reading that was told is
+never told after a revision of it by what was known before.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 
-from gateway.consent import Purpose
+from gateway import revision
+from gateway.store import marks
 from gateway.store.database import Change, Database, Row, Scalar
+from gateway.webhooks.rows import (
+    FROM,
+    STRETCH,
+    WEBHOOK,
+    Fare,
+    Order,
+    Stretch,
+    Taken,
+    Webhook,
+    stretch_of,
+    webhook_of,
+)
 from gateway.webhooks.signature import draw_secret
-from protocols.observation import Kind
 
+__all__ = ["Fare", "Order", "Stretch", "Taken", "Webhook", "Webhooks"]
 
-@dataclass(frozen=True, slots=True)
-class Webhook:
-    """Whom to tell of which readings.
-
-    Attributes:
-        id: From 1; 0 of one that is not kept yet.
-        tenant: Whose readings; empty is every tenant's.
-        url: Where to.
-        kinds: Of which kinds; empty is every kind that is about a person.
-        patient: Only this patient's, by `Patient.id`; None is not so.
-        programme: Only of patients who agree that this programme may see them, by
-            `Programme.id`; None is not so.
-        whole: Whether to tell the readings, and not only that they are there.
-        created_ms: ms since 1970 UTC.
-        created_by: By `Principal.name`.
-        principal: And by `Principal.id`; with that token it ends.
-        purpose: What the programme reads for; None if there is none.
-    """
-
-    id: int
-    tenant: str
-    url: str
-    kinds: frozenset[Kind] = frozenset()
-    patient: int | None = None
-    programme: int | None = None
-    whole: bool = False
-    created_ms: int = 0
-    created_by: str = ""
-    principal: int = 0
-    purpose: Purpose | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """A part of the order of arrival that a webhook is yet to be told.
-
-    Attributes:
-        id: From 1.
-        webhook: By `Webhook.id`.
-        dead: Whether the gateway has given up on it.
-        after: It begins behind this reading's id.
-        reached: Where the message in flight ends; None if there is none.
-        through: It ends with this id; None is without end.
-        attempts: How often its first message failed.
-        failing_ms: Since when; None is not failing.
-        due_ms: When it is tried next.
-        problem: What was wrong the last time.
-    """
-
-    id: int
-    webhook: int
-    dead: bool
-    after: int
-    reached: int | None
-    through: int | None
-    attempts: int
-    failing_ms: int | None
-    due_ms: int
-    problem: str
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A stretch that this gateway works on, with all that it takes to do so."""
-
-    webhook: Webhook
-    secret: str
-    stretch: Stretch
-
-
-_WEBHOOK = """w.id, w.tenant, w.url, w.kinds, w.patient, w.programme, w.whole,
-    w.created_ms, w.created_by, w.principal, g.purpose"""
-_FROM = "FROM webhook w LEFT JOIN programme g ON g.id = w.programme"
-_STRETCH = """s.id, s.webhook, s.dead, s.after_id, s.reached_id, s.through_id,
-    s.attempts, s.failing_ms, s.due_ms, s.problem"""
-_DUE = """dead = 0 AND due_ms <= :now_ms AND leased_until_ms < :now_ms
-    AND (through_id IS NOT NULL OR after_id < :last)"""
+_DUE = """dead = 0 AND due_ms <= :now_ms AND (
+    through_id IS NOT NULL
+    OR after_id < CASE about WHEN 'readings' THEN :readings ELSE :revisions END
+) AND NOT EXISTS (
+    SELECT 1 FROM stretch o WHERE o.webhook = stretch.webhook
+    AND o.leased_until_ms >= :now_ms
+)"""
+_LOCK = "UPDATE webhook SET whole = whole WHERE id = :id"
 
 
 class Webhooks:
@@ -105,7 +52,7 @@ class Webhooks:
         self._database = database
 
     def add(self, change: Change, hook: Webhook, last: int) -> tuple[Webhook, str]:
-        """Keep a new webhook, which is told of what arrives from now on.
+        """Keep a new webhook, which is told of what comes and is revised from now on.
 
         Args:
             change: The transaction.
@@ -116,6 +63,8 @@ class Webhooks:
             It with its id, and its secret: show it once.
         """
         secret = draw_secret()
+        # Before it gets its id, so that these are in order of commit as well.
+        revised = revision.hold(change)
         ((number,),) = change.rows(
             "INSERT INTO webhook (tenant, url, secret, kinds, patient, programme, "
             "whole, created_ms, created_by, principal) VALUES (:tenant, :url, "
@@ -132,24 +81,28 @@ class Webhooks:
             created_by=hook.created_by,
             principal=hook.principal,
         )
-        change.rows(
-            "INSERT INTO webhook_stretch (webhook, after_id, due_ms) "
-            "VALUES (:number, :last, :now_ms)",
-            number=number,
-            last=last,
-            now_ms=hook.created_ms,
-        )
+        places = {Order.READINGS: last}
+        if hook.patient is not None or hook.programme is not None:
+            places[Order.REVISIONS] = revised
+        for about, place in places.items():
+            change.rows(
+                "INSERT INTO stretch (webhook, about, after_id, due_ms) "
+                "VALUES (:number, :about, :place, :now_ms)",
+                number=number,
+                about=about.value,
+                place=place,
+                now_ms=hook.created_ms,
+            )
         found = change.rows(
-            f"SELECT {_WEBHOOK} {_FROM} WHERE w.id = :number",
+            f"SELECT {WEBHOOK} {FROM} WHERE w.id = :number",
             number=number,
         )
-        return _webhook(found[0]), secret
+        return webhook_of(found[0]), secret
 
     def remove(self, change: Change, number: int) -> None:
         """Forget a webhook and all that it is yet to be told."""
-        change.rows(
-            "DELETE FROM webhook_stretch WHERE webhook = :number", number=number
-        )
+        change.rows(_LOCK, id=number)  # in the order in which `take` waits
+        change.rows("DELETE FROM stretch WHERE webhook = :number", number=number)
         change.rows("DELETE FROM webhook WHERE id = :number", number=number)
 
     def webhooks(self, tenant: str, after: int, limit: int) -> list[Webhook]:
@@ -161,13 +114,13 @@ class Webhooks:
             limit: How many at most.
         """
         rows = self._database.rows(
-            f"SELECT {_WEBHOOK} {_FROM} WHERE w.id > :after "
+            f"SELECT {WEBHOOK} {FROM} WHERE w.id > :after "
             "AND (:tenant = '' OR w.tenant = :tenant) ORDER BY w.id LIMIT :limit",
             tenant=tenant,
             after=after,
             limit=limit,
         )
-        return [_webhook(row) for row in rows]
+        return [webhook_of(row) for row in rows]
 
     def webhook(self, number: int, tenant: str = "") -> Webhook | None:
         """Return one webhook by id; None if there is none in ``tenant``."""
@@ -185,25 +138,39 @@ class Webhooks:
             after: The id of the last one seen; 0 is from the beginning.
             limit: How many at most.
         """
-        marks = {f"hook_{at}": hook for at, hook in enumerate(hooks)}
-        if not marks:
+        if not hooks:
             return []
-        named = ", ".join(f":{mark}" for mark in marks)
+        named, values = marks.listed([*hooks])
         rows = self._database.rows(
-            f"SELECT {_STRETCH} FROM webhook_stretch s WHERE s.webhook IN ({named}) "  # noqa: S608
+            f"SELECT {STRETCH} FROM stretch s WHERE s.webhook IN ({named}) "  # noqa: S608
             "AND s.dead = :dead AND s.id > :after ORDER BY s.id LIMIT :limit",
             dead=int(dead),
             after=after,
             limit=limit,
-            **marks,
+            **values,
         )
-        return [_stretch(row) for row in rows]
+        return [stretch_of(row) for row in rows]
+
+    def fare(self, hooks: Collection[int]) -> dict[int, Fare]:
+        """Return how some webhooks fare, by `Webhook.id`."""
+        found: dict[int, list[Stretch]] = defaultdict(list)
+        for row in marks.among(
+            self._database,
+            f"SELECT {STRETCH} FROM stretch s WHERE s.webhook IN ({{}}) "  # noqa: S608
+            "AND s.dead = 0 AND s.through_id IS NULL ORDER BY s.about",
+            hooks,
+        ):
+            found[row[1]].append(stretch_of(row))
+        return {
+            hook: Fare(some[0].after, max(some, key=lambda one: one.attempts))
+            for hook, some in found.items()
+        }
 
     def replay(self, change: Change, hook: int, number: int, now_ms: int) -> bool:
         """Try a dead letter again; return whether there is such a one."""
         return bool(
             change.rows(
-                "UPDATE webhook_stretch SET dead = 0, attempts = 0, failing_ms = NULL, "
+                "UPDATE stretch SET dead = 0, attempts = 0, failing_ms = NULL, "
                 "due_ms = :now_ms, problem = '' "
                 "WHERE id = :number AND webhook = :hook AND dead = 1 RETURNING id",
                 number=number,
@@ -213,41 +180,57 @@ class Webhooks:
         )
 
     def take(
-        self, holder: str, *, last: int, now_ms: int, until_ms: int, most: int
+        self,
+        holder: str,
+        *,
+        last: Mapping[Order, int],
+        now_ms: int,
+        until_ms: int,
+        most: int,
     ) -> list[Taken]:
         """Take stretches that are due, so that no other gateway works on them.
 
         Args:
             holder: Who takes them.
-            last: The id of the reading that arrived last.
+            last: Where each order ends now.
             now_ms: The time, ms since 1970 UTC.
             until_ms: When they are anybody's again.
             most: How many at most.
         """
-        marks: dict[str, Scalar] = {"now_ms": now_ms, "last": last}
-        due = f"SELECT id FROM webhook_stretch WHERE {_DUE} ORDER BY due_ms LIMIT :most"  # noqa: S608
-        if not self._database.rows(due, **marks, most=most):
+        ends: dict[str, Scalar] = {"now_ms": now_ms}
+        ends |= {about.value: place for about, place in last.items()}
+        found = self._database.rows(
+            f"SELECT webhook, id FROM stretch WHERE {_DUE} "  # noqa: S608
+            "ORDER BY due_ms, id LIMIT :most",
+            **ends,
+            most=most,
+        )
+        if not found:
             return []
+        # Of each webhook what was due first.
+        first: dict[int, int] = {row[0]: row[1] for row in reversed(found)}
+        rows: list[Row] = []
         with self._database.change() as change:
-            taken = change.rows(
-                "UPDATE webhook_stretch SET holder = :holder, "  # noqa: S608
-                f"leased_until_ms = :until_ms WHERE id IN ({due}) AND {_DUE} "
-                "RETURNING id",
-                **marks,
-                most=most,
-                holder=holder,
-                until_ms=until_ms,
-            )
-            rows = [
-                change.rows(
-                    f"SELECT w.secret, {_WEBHOOK}, {_STRETCH} {_FROM} "
-                    "JOIN webhook_stretch s ON s.webhook = w.id WHERE s.id = :number",
+            for webhook, number in sorted(first.items()):
+                # It waits for whoever takes another of this webhook's.
+                change.rows(_LOCK, id=webhook)
+                taken = change.rows(
+                    "UPDATE stretch SET holder = :holder, "  # noqa: S608
+                    "leased_until_ms = :until_ms "
+                    f"WHERE id = :number AND {_DUE} RETURNING id",
+                    **ends,
                     number=number,
+                    holder=holder,
+                    until_ms=until_ms,
                 )
-                for (number,) in taken
-            ]
+                if taken:
+                    rows += change.rows(
+                        f"SELECT w.secret, {WEBHOOK}, {STRETCH} {FROM} "
+                        "JOIN stretch s ON s.webhook = w.id WHERE s.id = :number",
+                        number=number,
+                    )
         return [
-            Taken(_webhook(row[1:12]), row[0], _stretch(row[12:])) for (row,) in rows
+            Taken(webhook_of(row[1:12]), row[0], stretch_of(row[12:])) for row in rows
         ]
 
     def begin(
@@ -259,7 +242,7 @@ class Webhooks:
             change: The transaction.
             holder: Who took the stretch.
             number: The stretch.
-            reached: The id of the last reading that the message looked at.
+            reached: The id of the last one that the message looked at.
             until_ms: When the stretch is anybody's again.
 
         Returns:
@@ -267,7 +250,7 @@ class Webhooks:
         """
         return bool(
             change.rows(
-                "UPDATE webhook_stretch SET reached_id = :reached, "
+                "UPDATE stretch SET reached_id = :reached, "
                 "leased_until_ms = :until_ms "
                 "WHERE id = :number AND holder = :holder RETURNING id",
                 number=number,
@@ -277,34 +260,38 @@ class Webhooks:
             )
         )
 
-    def told(self, holder: str, stretch: Stretch, reached: int, *, on: bool) -> bool:
+    def told(
+        self, holder: str, stretch: Stretch, reached: int, *, now_ms: int, on: bool
+    ) -> bool:
         """Note that all up to ``reached`` was told.
 
         Args:
             holder: Who took the stretch.
             stretch: It.
-            reached: The id of the last reading that the message looked at.
+            reached: The id of the last one that the message looked at.
+            now_ms: The time, ms since 1970 UTC.
             on: Whether the holder goes on with the rest, and keeps it.
 
         Returns:
             Whether there is a rest, and it is still the holder's.
         """
-        marks: dict[str, Scalar] = {"number": stretch.id, "holder": holder}
+        held: dict[str, Scalar] = {"number": stretch.id, "holder": holder}
         with self._database.change() as change:
             if stretch.through is not None and reached >= stretch.through:
                 change.rows(
-                    "DELETE FROM webhook_stretch "
-                    "WHERE id = :number AND holder = :holder",
-                    **marks,
+                    "DELETE FROM stretch WHERE id = :number AND holder = :holder",
+                    **held,
                 )
                 return False
-            freed = "" if on else ", holder = '', leased_until_ms = 0"
+            # Whatever else of this webhook is due has its turn before the rest.
+            freed = ", holder = '', leased_until_ms = 0, due_ms = :now_ms"
             kept = change.rows(
-                "UPDATE webhook_stretch SET after_id = :reached, reached_id = NULL, "  # noqa: S608
-                f"attempts = 0, failing_ms = NULL, problem = '' {freed} "
+                "UPDATE stretch SET after_id = :reached, reached_id = NULL, "  # noqa: S608
+                f"attempts = 0, failing_ms = NULL, problem = '' {'' if on else freed} "
                 "WHERE id = :number AND holder = :holder RETURNING id",
-                **marks,
+                **held,
                 reached=reached,
+                now_ms=now_ms,
             )
         return on and bool(kept)
 
@@ -322,7 +309,7 @@ class Webhooks:
         """
         with self._database.change() as change:
             change.rows(
-                "UPDATE webhook_stretch SET attempts = attempts + 1, "
+                "UPDATE stretch SET attempts = attempts + 1, "
                 "failing_ms = coalesce(failing_ms, :now_ms), due_ms = :due_ms, "
                 "problem = :problem, holder = '', leased_until_ms = 0 "
                 "WHERE id = :number AND holder = :holder",
@@ -336,25 +323,25 @@ class Webhooks:
     def give_up(
         self, holder: str, stretch: Stretch, through: int, problem: str
     ) -> None:
-        """Make a dead letter of what a stretch holds up to a reading.
+        """Make a dead letter of what a stretch holds up to an id.
 
         Args:
             holder: Who took the stretch; it stays theirs.
             stretch: It.
-            through: The id of the last reading given up on.
+            through: The id of the last one given up on.
             problem: What was wrong the last time.
         """
         with self._database.change() as change:
             if stretch.through is not None and through >= stretch.through:
                 change.rows(
-                    "UPDATE webhook_stretch SET dead = 1, reached_id = NULL "
+                    "UPDATE stretch SET dead = 1, reached_id = NULL "
                     "WHERE id = :number AND holder = :holder",
                     number=stretch.id,
                     holder=holder,
                 )
                 return
             kept = change.rows(
-                "UPDATE webhook_stretch SET after_id = :through, reached_id = NULL "
+                "UPDATE stretch SET after_id = :through, reached_id = NULL "
                 "WHERE id = :number AND holder = :holder RETURNING webhook",
                 number=stretch.id,
                 holder=holder,
@@ -364,6 +351,7 @@ class Webhooks:
                 return
             dead: dict[str, Scalar] = {
                 "hook": stretch.webhook,
+                "about": stretch.about.value,
                 "after": stretch.after,
                 "through": through,
                 "attempts": stretch.attempts + 1,
@@ -372,27 +360,16 @@ class Webhooks:
             }
             # What died just before it is one dead letter with it.
             longer = change.rows(
-                "UPDATE webhook_stretch SET through_id = :through, "
+                "UPDATE stretch SET through_id = :through, "
                 "attempts = :attempts, problem = :problem, "
                 "failing_ms = coalesce(failing_ms, :failing_ms) WHERE webhook = :hook "
-                "AND dead = 1 AND through_id = :after RETURNING id",
+                "AND about = :about AND dead = 1 AND through_id = :after RETURNING id",
                 **dead,
             )
             if not longer:
                 change.rows(
-                    "INSERT INTO webhook_stretch (webhook, dead, after_id, through_id, "
-                    "attempts, failing_ms, due_ms, problem) VALUES (:hook, 1, :after, "
-                    ":through, :attempts, :failing_ms, 0, :problem)",
+                    "INSERT INTO stretch (webhook, about, dead, after_id, through_id, "
+                    "attempts, failing_ms, due_ms, problem) VALUES (:hook, :about, 1, "
+                    ":after, :through, :attempts, :failing_ms, 0, :problem)",
                     **dead,
                 )
-
-
-def _webhook(row: Row) -> Webhook:
-    kinds = frozenset(Kind(name) for name in row[3].split(",") if name)
-    purpose = None if row[10] is None else Purpose(row[10])
-    named = (*row[:3], kinds, *row[4:6], bool(row[6]), *row[7:10], purpose)
-    return Webhook(*named)
-
-
-def _stretch(row: Row) -> Stretch:
-    return Stretch(row[0], row[1], bool(row[2]), *row[3:])

@@ -1,8 +1,9 @@
 """Tells webhooks, each in order of arrival, until they have confirmed it.
 
-A message is sent again until it is answered with 2xx, at growing distances. Its
-readings become a dead letter when they have been tried for long enough, so that what
-came later is not held up for ever, and can be tried again by hand.
+A message is sent again until it is answered with 2xx, at growing distances. What it
+holds becomes a dead letter when it has been tried for long enough, so that what came
+later is not held up for ever, and can be tried again by hand. Revisions are told like
+readings, in an order of their own.
 """
 
 import asyncio
@@ -16,8 +17,8 @@ from datetime import UTC, datetime
 
 from gateway.access import Access, Unauthorised
 from gateway.exact import encode
-from gateway.store import Store, StoreUnavailable
-from gateway.webhooks import Taken, Webhooks
+from gateway.store import StoreUnavailable
+from gateway.webhooks import Order, Taken, Webhooks
 from gateway.webhooks.message import Composer, Message, principal
 from gateway.webhooks.post import Unreachable, post
 from gateway.webhooks.signature import headers
@@ -40,11 +41,10 @@ class Courier:
 
     Args:
         hooks: Whom to tell.
-        store: Where the readings are.
         composer: What to tell.
         access: Where it is written down what was told.
         targets: Where webhooks may lead.
-        give_up_ms: For how long a reading is tried, in ms.
+        give_up_ms: For how long a reading, or a revision, is tried, in ms.
         deadline_s: For one message and its answer; well below the 60 s for which a
             stretch is taken.
         now_ms: The clock, ms since 1970 UTC.
@@ -54,7 +54,6 @@ class Courier:
     def __init__(
         self,
         hooks: Webhooks,
-        store: Store,
         composer: Composer,
         access: Access,
         targets: Targets,
@@ -64,7 +63,7 @@ class Courier:
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._hooks, self._store, self._composer = hooks, store, composer
+        self._hooks, self._composer = hooks, composer
         self._access, self._targets = access, targets
         self._give_up_ms, self._now_ms, self._chance = give_up_ms, now_ms, chance
         self._deadline_s = deadline_s
@@ -97,7 +96,7 @@ class Courier:
         now_ms = self._now_ms()
         return self._hooks.take(
             self._holder,
-            last=self._store.last(),
+            last=self._composer.last(),
             now_ms=now_ms,
             until_ms=now_ms + _LEASE_MS,
             most=self._free,
@@ -159,7 +158,9 @@ class Courier:
         """Write down what is about to be told, and where it ends."""
         who, told = principal(taken.webhook), message.told
         what = f"{len(told)}: {told[0].id} to {told[-1].id}"
-        *others, last = dict.fromkeys(message.patients)
+        if message.about != Order.READINGS:
+            what = f"{message.about} {what}"
+        *others, last = dict.fromkeys(one.patient for one in told)
         for patient in others:
             self._access.record(who, "webhook.told", patient=patient, what=what)
         with self._access.recorded(
@@ -178,13 +179,16 @@ class Courier:
         hook, sent_ms = taken.webhook, self._now_ms()
         body = encode(
             {
-                "type": "readings.stored",
+                "type": message.type,
                 "timestamp": datetime.fromtimestamp(sent_ms / 1000, UTC),
-                "data": {"readings": message.shown(hook)},
+                "data": message.data,
             }
         )
         # The same each time that the same part of the order is sent.
-        number = f"msg_{hook.id}_{taken.stretch.after}_{message.reached}"
+        part = f"{taken.stretch.after}_{message.reached}"
+        if message.about != Order.READINGS:
+            part = f"{message.about}_{part}"
+        number = f"msg_{hook.id}_{part}"
         signed = headers(taken.secret, number, sent_ms // 1000, body)
         try:
             async with asyncio.timeout(self._deadline_s):
@@ -225,8 +229,11 @@ class Courier:
 
     def _told(self, taken: Taken, reached: int, on: bool) -> Taken | None:  # noqa: FBT001 - by `to_thread`
         stretch = taken.stretch
-        on = on and (stretch.through is not None or self._store.last() > reached)
-        if not self._hooks.told(self._holder, stretch, reached, on=on):
+        last = self._composer.last()[stretch.about]
+        on = on and (stretch.through is not None or last > reached)
+        if not self._hooks.told(
+            self._holder, stretch, reached, now_ms=self._now_ms(), on=on
+        ):
             return None
         rest = replace(
             stretch, after=reached, reached=None, attempts=0, failing_ms=None

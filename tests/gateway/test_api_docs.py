@@ -2,18 +2,32 @@
 
 import re
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gateway import api, export
+from gateway import api, export, people
+from gateway.access import Role
 from gateway.api import shapes
 from gateway.config import HttpConfig, WebhooksConfig
 from gateway.export import Format
+from gateway.registry import Patient
+from gateway.revision import Revisions
 from gateway.store.sqlite import SqliteStore
 from gateway.webhooks.signature import draw_secret, headers
-from tests.gateway.stations import accepted, glucose, pressure
+from tests.gateway.people import NOW_MS, Clinic, nobodys
+from tests.gateway.stations import (
+    METER,
+    MINUTE_MS,
+    START_MS,
+    accepted,
+    glucose,
+    pressure,
+)
 from tests.gateway.test_api import get, parts_of
+from tests.gateway.test_people_api import Asking
 
 _DOCS = Path(__file__).parents[2] / "docs"
 _API = (_DOCS / "reference" / "api.md").read_text()
@@ -78,12 +92,21 @@ def test_answers_are_as_the_document_says(store: SqliteStore) -> None:
         shape.model_validate_json(get(store, f"/api/v1/{path}").content)
 
 
-def test_the_receiver_of_the_docs_knows_the_gateway() -> None:
-    """People copy it; one that lets others in would be worse than none."""
-    (program,) = re.findall(r"```python\n(.*?)```", _RECEIVE, re.DOTALL)
+def _program(name: str) -> object:
+    """Return a function of the page about receivers."""
+    (program,) = (
+        one
+        for one in re.findall(r"```python\n(.*?)```", _RECEIVE, re.DOTALL)
+        if f"def {name}(" in one
+    )
     names: dict[str, object] = {}
     exec(program, names)
-    verify = names["verify"]
+    return names[name]
+
+
+def test_the_receiver_of_the_docs_knows_the_gateway() -> None:
+    """People copy it; one that lets others in would be worse than none."""
+    verify = _program("verify")
     secret, body, now_s = draw_secret(), b'{"type":"readings.stored"}', int(time.time())
     right = headers(secret, "msg_1_0_2", now_s, body)
 
@@ -103,6 +126,62 @@ def test_the_receiver_of_the_docs_knows_the_gateway() -> None:
     ):
         with pytest.raises(ValueError, match=r"signature|old"):
             verify(given, sent, said)  # type: ignore[operator]
+
+
+def test_the_receiver_of_the_docs_follows_what_changed_hands(
+    store: SqliteStore,
+) -> None:
+    """Whatever the order of messages, it holds in the end what the gateway says."""
+    clinic, revise = Clinic(store), _program("revise")
+    times = [START_MS + minute * MINUTE_MS for minute in range(20)]
+    clinic.send(*(nobodys(glucose(at, utc_ms=ms)) for at, ms in enumerate(times)))
+    clinic.send(
+        replace(nobodys(glucose(99)), utc_ms=None, time_method=0, time_bound_ms=None)
+    )
+    one, two = clinic.patient("P-1"), clinic.patient("P-2")
+    _, token = clinic.token(Role.STEWARD)
+    asked = Asking(clinic)
+
+    def theirs(
+        patient: str, since: str | None, until: str | None
+    ) -> Iterator[dict[str, object]]:
+        given = {"since": since, "until": until, "limit": "3"}
+        which = {name: value for name, value in given.items() if value}
+        page = {"more": True}
+        while page["more"]:
+            path = f"/patients/{patient}/readings"
+            page = asked("GET", path, token, params=which).json()
+            yield from page["readings"]
+            which["after"] = page["next"]
+
+    changes: list[Callable[[], object]] = [
+        lambda: clinic.attribute(one, METER.id),
+        lambda: clinic.attribute(two, METER.id, times[10], replaces=1),
+        lambda: clinic.attribute(one, METER.id, times[3], times[8]),
+        lambda: _claim(clinic, one, store.last()),
+        lambda: clinic.attribute(one, METER.id, times[5], times[9], replaces=3),
+        lambda: clinic.attribute(one, METER.id, times[15], replaces=2),
+    ]
+    held: dict[str, dict[str, object]] = {}
+    for at, change in enumerate(changes):
+        before = Revisions(store.database).last()
+        change()
+        made = Revisions(store.database).listed(before, 9)
+        for revision in made if at % 2 else reversed(made):
+            revise(held, people.revision(revision), theirs)  # type: ignore[operator]
+        expected = {
+            found["id"]: str(patient.id)
+            for patient in (one, two)
+            for found in theirs(str(patient.id), None, None)
+        }
+        assert {name: found["patient"] for name, found in held.items()} == expected
+        assert expected
+
+
+def _claim(clinic: Clinic, patient: Patient, reading: int) -> None:
+    stored = clinic.chart.check_claim(patient, reading)
+    with clinic.store.database.change() as change:
+        clinic.chart.claim(change, stored, patient.id, "why", "desk", NOW_MS)
 
 
 def test_the_signature_is_standard_webhooks() -> None:

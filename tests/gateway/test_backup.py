@@ -17,6 +17,8 @@ from gateway.bench.servers import Postgres
 from gateway.broker import Broker
 from gateway.cli import gateway
 from gateway.erasure import Erasure
+from gateway.registry import Patient, Registry
+from gateway.revision import Revisions
 from gateway.store import Filter, Outcome
 from gateway.store.postgres import PostgresStore
 from gateway.store.sqlite import SqliteStore, migrate, migrations
@@ -127,6 +129,26 @@ def test_nor_is_an_id_of_which_the_backup_knows_none(
     with restored.database.change() as change:
         ((number,),) = change.rows(_PATIENT, name="P-2")
     assert number > lost
+    restored.close()
+
+
+def test_nor_is_the_number_of_a_revision(
+    sqlite_store: SqliteStore, tmp_path: Path
+) -> None:
+    """A message that tells it has its id by it, and a receiver takes each id once."""
+    sqlite_store.commit([accepted(1, glucose(1))])
+    registry, revisions = (
+        kept(sqlite_store.database) for kept in (Registry, Revisions)
+    )
+    file, again = tmp_path / "backup", tmp_path / "again.sqlite"
+    back_up(tmp_path / "readings.sqlite", file, None, quiet)
+    with sqlite_store.database.change() as change:
+        registry.add(change, Patient(0, "clinic", "P-1"), 1)
+
+    restore(file, again, None, quiet)
+
+    restored = SqliteStore(again)
+    assert Revisions(restored.database).last() > revisions.last()
     restored.close()
 
 
@@ -364,6 +386,7 @@ def test_a_database_of_postgresql_comes_back(
     assert new.reading.observation.sequence == 500
     same = {key(one.reading) for one in again.readings(Filter(), 0, 10)}
     assert len(same) == 3
+    assert Revisions(again.database).last() > 0, "no number is given twice"
     again.close()
 
 

@@ -86,8 +86,7 @@ def test_counts_tell_what_is_wrong_with_the_way_in(sqlite_store: SqliteStore) ->
             "created_by) VALUES ('clinic', 'https://a', 's', '', 0, 1, 'x')"
         )
         change.rows(
-            "INSERT INTO webhook_stretch (webhook, dead, after_id, due_ms) "
-            "VALUES (1, 1, 0, 1)"
+            "INSERT INTO stretch (webhook, dead, after_id, due_ms) VALUES (1, 1, 0, 1)"
         )
     counted = by_check(list(store.counts(sqlite_store.database, now_ms)))
     assert {one.check: (one.state, one.found) for one in counted.values()} == {

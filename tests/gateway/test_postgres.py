@@ -6,18 +6,24 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import psycopg
 import pytest
 
 from gateway.bench.servers import Postgres
+from gateway.consent import Consents, Purpose
+from gateway.principals import Principal, Principals, Role
+from gateway.registry import Patient, Registry
 from gateway.store import Filter, Outcome, Refused, StoreUnavailable, StoreUnusable
+from gateway.store.database import Change
 from gateway.store.gone import keep_digests
 from gateway.store.postgres import PostgresStore, migrate, migrations
 from gateway.store.postgres_database import settings, translated
@@ -190,6 +196,77 @@ def test_a_message_quarantined_late_is_not_stepped_over(postgres_url: str) -> No
         behind = reader.quarantine(before[-1].id, 10)
     assert [one.deliveries for one in before] == [1]
     assert [one.station for one in behind] == [STATION, None]
+
+
+def test_a_patient_who_is_added_late_is_not_stepped_over(postgres_url: str) -> None:
+    """Who walks every tenant's keeps the id of the last, and would never see them."""
+
+    def add(store: PostgresStore, tenant: str, *identifiers: tuple[str, str]) -> None:
+        with store.database.change() as change:
+            new = Patient(0, tenant, f"P-{identifiers}", identifiers)
+            Registry(store.database).add(change, new, 1)
+
+    with gateways(postgres_url, 2) as (slow, fast), ThreadPoolExecutor() as pool:
+        add(slow, "slow")
+        with psycopg.connect(postgres_url) as holding:
+            holding.execute(
+                "INSERT INTO patient_identifier (tenant, value, system, patient) "
+                "SELECT 'slow', '7', 'urn:x', id FROM patient"
+            )
+            late = pool.submit(add, slow, "slow", ("urn:x", "7"))
+            assert eventually(lambda: waits(postgres_url))
+            other = pool.submit(add, fast, "quick")
+            assert eventually(lambda: other.done() or waits(postgres_url, 2))
+            before = Registry(fast.database).patients("", 0, 10)
+            holding.rollback()
+
+        late.result()
+        other.result()
+        behind = Registry(fast.database).patients("", before[-1].id, 10)
+    assert [one.tenant for one in before + behind] == ["slow", "slow", "quick"]
+
+
+def _programme(store: PostgresStore, change: Change, tenant: str) -> None:
+    Consents(store.database).add_programme(change, tenant, "x", Purpose.TREATMENT, 1)
+
+
+def _principal(store: PostgresStore, change: Change, tenant: str) -> None:
+    new = Principal(0, tenant, "desk", frozenset({Role.STEWARD}))
+    Principals(store.database, lambda: 1).issue(change, new, 9)
+
+
+@pytest.mark.parametrize(
+    ("make", "page"),
+    [
+        (_programme, lambda store: partial(Consents(store.database).programmes, "")),
+        (
+            _principal,
+            lambda store: partial(Principals(store.database, lambda: 1).page, ""),
+        ),
+    ],
+    ids=["programmes", "principals"],
+)
+def test_what_another_tenant_adds_late_is_not_stepped_over(
+    postgres_url: str,
+    make: Callable[[PostgresStore, Change, str], None],
+    page: Callable[[PostgresStore], Callable[[int, int], list[Any]]],
+) -> None:
+    """Who walks every tenant's keeps the id of the last, and would never see it."""
+
+    def add(store: PostgresStore) -> None:
+        with store.database.change() as change:
+            make(store, change, "quick")
+
+    with gateways(postgres_url, 2) as (slow, fast), ThreadPoolExecutor() as pool:
+        with slow.database.change() as change:
+            make(slow, change, "slow")
+            other = pool.submit(add, fast)
+            assert eventually(lambda: other.done() or waits(postgres_url))
+            found = page(fast)(0, 10)
+
+        other.result()
+        found += page(fast)(found[-1].id if found else 0, 10)
+    assert [one.id for one in found] == [1, 2]
 
 
 def test_many_gateways_store_each_reading_once_and_cursors_see_it(
@@ -365,7 +442,7 @@ def test_a_server_that_comes_back_is_used_again() -> None:
 
 _CRASH = """
 import os, signal, sys
-from gateway.store import rows
+from gateway.store import postgres_told
 from gateway.store.postgres import PostgresStore
 from tests.gateway.stations import accepted, glucose
 
@@ -373,7 +450,7 @@ store = PostgresStore(sys.argv[1])
 store.commit([accepted(1, glucose(1))])
 print(1, flush=True)
 sys.setprofile(
-    lambda frame, event, _: frame.f_code is rows.tallied.__code__
+    lambda frame, event, _: frame.f_code is postgres_told.tallied.__code__
     and event == "return" and os.kill(os.getpid(), signal.SIGKILL)
 )
 store.commit([accepted(2, glucose(2))])
@@ -405,7 +482,7 @@ def test_gateways_that_start_at_once_make_the_tables_once(
 
     with psycopg.connect(url) as connection:
         found = connection.execute("SELECT number, needs FROM version").fetchall()
-    assert found == [(len(migrations()), 7)]
+    assert found == [(len(migrations()), 8)]
 
 
 def test_a_migration_runs_while_another_gateway_commits(postgres_url: str) -> None:
@@ -464,6 +541,18 @@ def test_a_store_is_used_by_an_older_gateway_unless_it_forbids_it(
 def test_a_server_that_may_forget_is_refused(postgres_url: str) -> None:
     with pytest.raises(StoreUnusable, match="synchronous_commit off"):
         PostgresStore(f"{postgres_url}&options=-csynchronous_commit%3Doff")
+
+
+def test_a_commit_is_not_compiled_for(postgres_url: str) -> None:
+    """The server takes a large one for much work, and would compile it each time."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(
+            "ALTER TABLE batch ADD COLUMN jit text DEFAULT current_setting('jit')"
+        )
+        with gateways(postgres_url, 1) as (store,):
+            store.commit([accepted(1, glucose(1))])
+        found = connection.execute("SELECT jit FROM batch").fetchall()
+    assert found == [("off",)]
 
 
 def test_a_change_sees_what_was_committed_while_it_waited(postgres_url: str) -> None:

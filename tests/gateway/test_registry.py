@@ -27,7 +27,8 @@ def test_a_patient_is_given_back_as_written(clinic: Clinic) -> None:
     with clinic.store.database.change() as change:
         made = clinic.registry.add(change, sent, NOW_MS)
 
-    assert made == replace(sent, id=made.id, created_ms=NOW_MS, updated_ms=NOW_MS)
+    times = {"created_ms": NOW_MS, "updated_ms": NOW_MS, "named_ms": NOW_MS}
+    assert made == replace(sent, id=made.id, **times)
     assert clinic.registry.patient(made.id) == made
     assert clinic.registry.patient(made.id, "clinic") == made
     assert clinic.registry.patient(made.id, "other") is None

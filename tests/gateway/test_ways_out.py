@@ -32,7 +32,7 @@ from gateway.normalise import reading
 from gateway.store import Filter, Store, Stored
 from gateway.store.rows import FACTS, KEY
 from protocols.observation import Kind, Quality, Reading, State, TimeMethod, Value, key
-from tests.gateway.fhir.wire import PATIENT
+from tests.gateway.fhir.wire import PATIENT, THEIRS
 from tests.gateway.stations import accepted
 from tests.protocols.test_uplink import _READINGS as READINGS
 
@@ -229,7 +229,7 @@ def _check_parquet(rows: Sequence[Stored]) -> None:
 def _check_fhir(row: Stored) -> None:
     seen = row.reading.observation
     try:
-        found = observations(row, PATIENT)
+        found = observations(row, PATIENT, THEIRS)
     except Unprojectable:
         assert seen.kind == Kind.CONTROL_SOLUTION
         return

@@ -24,7 +24,7 @@ from gateway.cli import gateway
 from gateway.consent import Consent, Consents, Grant, Purpose
 from gateway.registry import Patient, Registry
 from gateway.store import Filter, Store
-from gateway.webhooks import Stretch, Webhook, Webhooks
+from gateway.webhooks import Order, Stretch, Webhook, Webhooks
 from gateway.webhooks.courier import Courier
 from gateway.webhooks.message import Composer
 from gateway.webhooks.post import _trusted, post
@@ -85,7 +85,6 @@ class Bench:
     ) -> Courier:
         return Courier(
             self.hooks,
-            self.store,
             Composer(self.store, self.registry, self.access, most=3),
             self.access,
             Targets(networks),
@@ -98,8 +97,12 @@ class Bench:
     def work(self, **more: object) -> int:
         return asyncio.run(self.courier(**more).work_off())
 
-    def stretch(self, hook: int, *, dead: bool = False) -> Stretch:
-        (found,) = self.hooks.stretches([hook], dead=dead)
+    def stretch(
+        self, hook: int, about: Order = Order.READINGS, *, dead: bool = False
+    ) -> Stretch:
+        (found,) = [
+            one for one in self.hooks.stretches([hook], dead=dead) if one.about == about
+        ]
         return found
 
 
@@ -155,11 +158,12 @@ def test_what_comes_while_a_message_is_made_is_told_once(bench: Bench) -> None:
 
     bench.arrive(1)
     composer = Composer(Busy(), bench.registry, bench.access)
-    stretch = Stretch(1, 1, False, 0, None, None, 0, None, 0, "")
+    stretch = Stretch(1, 1, Order.READINGS, False, 0, None, None, 0, None, 0, "")
 
     made = composer.next(Webhook(1, "", "https://there.example/"), stretch)
 
-    assert [one.reading.observation.sequence for one in made.told] == [1, 2]
+    told = [bench.store.reading(one.id) for one in made.told]
+    assert [one.reading.observation.sequence for one in told] == [1, 2]
     assert made.reached == made.told[-1].id
 
 
@@ -304,7 +308,11 @@ def test_a_gateway_that_lost_its_stretch_changes_nothing(bench: Bench) -> None:
     def take(holder: str, at_ms: int) -> list[object]:
         return [
             *bench.hooks.take(
-                holder, last=last, now_ms=at_ms, until_ms=at_ms + 60_000, most=8
+                holder,
+                last={Order.READINGS: last, Order.REVISIONS: 0},
+                now_ms=at_ms,
+                until_ms=at_ms + 60_000,
+                most=8,
             )
         ]
 
@@ -316,7 +324,7 @@ def test_a_gateway_that_lost_its_stretch_changes_nothing(bench: Bench) -> None:
         assert not bench.hooks.begin(
             change, "first", stretch.id, reached=last, until_ms=now_ms
         )
-    assert not bench.hooks.told("first", stretch, last, on=True)
+    assert not bench.hooks.told("first", stretch, last, now_ms=now_ms, on=True)
     bench.hooks.failed("first", stretch, "late", now_ms=now_ms, due_ms=now_ms)
     bench.hooks.give_up("first", stretch, last, "late")
 

@@ -63,7 +63,7 @@ class Clinic:
         """Write a patient down whose these devices always were; return the id."""
         with self.store.database.change() as change:
             new = Patient(0, tenant, name, **more)
-            made = self.registry.add(change, new, NOW_MS)
+            made = self.registry.add(change, new, self.now_ms)
             for device in devices:
                 number = self.registry.device(tenant, device)
                 self.registry.attributions.attribute(
@@ -77,7 +77,7 @@ class Clinic:
                         ALWAYS_MS,
                         OPEN_MS,
                         "x",
-                        NOW_MS,
+                        self.now_ms,
                         "x",
                     ),
                 )

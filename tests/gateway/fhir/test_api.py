@@ -8,6 +8,7 @@ import pytest
 
 from gateway.access import LOCAL, Role
 from gateway.consent import Purpose
+from gateway.fhir.elements import instant
 from gateway.fhir.records import Records
 from gateway.fhir.search import PARAMETERS, read
 from gateway.store import Store
@@ -248,16 +249,73 @@ def test_a_search_may_be_posted(clinic: Clinic) -> None:
 
 def test_one_resource_is_read_with_its_version(clinic: Clinic) -> None:
     answer = clinic.ask("Observation/1-glucose")
+    tag = answer.headers["etag"]
 
-    assert answer.headers["etag"] == 'W/"1"'
+    assert tag == f'W/"1-attribution-1-{NOW_MS}"'
     assert clinic.found("Observation/1-glucose")["valueQuantity"]["value"] == Decimal(
         "5.1"
     )
-    same = clinic.ask("Observation/1-glucose", headers={"If-None-Match": 'W/"1"'})
+    same = clinic.ask("Observation/1-glucose", headers={"If-None-Match": tag})
     assert same.status_code == 304
     assert clinic.found("Patient/1")["name"] == [{"family": "Piggy"}]
     device = clinic.found("Observation/1-glucose")["device"]["reference"]
     assert clinic.found(device)["modelNumber"] == "Sweet 1"
+
+
+def test_no_answer_of_before_stands_for_another_patients_reading(
+    clinic: Clinic,
+) -> None:
+    """Whoever kept it under its tag would go on showing it as the first one's."""
+    read = clinic.ask("Observation/1-glucose")
+    number = read.json()["subject"]["reference"].removeprefix("Patient/")
+    listed = clinic.ask(f"{BASE[:-8]}/api/v1/patients/{number}/readings")
+    tags = {read.headers["etag"]}
+    second = clinic.patient("P-0009")
+    for patient in (second, int(number)):  # and back again
+        clinic.now_ms += 1
+        with clinic.store.database.change() as change:
+            (old,) = [
+                one
+                for one in clinic.registry.attributions.listed(
+                    "clinic", 0, 99, active=True
+                )
+                if one.device == 1
+            ]
+            clinic.registry.attributions.attribute(
+                change,
+                replace(
+                    old, patient=patient, replaces=old.id, made_ms=clinic.now_ms
+                ),
+            )  # fmt: skip
+        for tag in tags:
+            again = clinic.ask("Observation/1-glucose", headers={"If-None-Match": tag})
+            assert again.status_code == 200
+            assert again.json()["subject"] == {"reference": f"Patient/{patient}"}
+        tags.add(again.headers["etag"])
+        if patient == second:
+            rest = clinic.ask(
+                f"{BASE[:-8]}/api/v1/patients/{number}/readings",
+                headers={"If-None-Match": listed.headers["etag"]},
+            )
+            assert rest.status_code == 200
+            ids_left = [one["id"] for one in rest.json()["readings"]]
+            assert "1" not in ids_left
+    assert len(tags) == 3
+
+
+def test_a_patients_new_name_is_another_version(clinic: Clinic) -> None:
+    """It stands in the identifier of each observation."""
+    before = clinic.found("Observation/1-glucose")
+    kept = clinic.registry.patient(1)
+    clinic.now_ms += 1
+    with clinic.store.database.change() as change:
+        clinic.registry.revise(change, replace(kept, name="P-1"), clinic.now_ms)
+
+    after = clinic.found("Observation/1-glucose")
+
+    assert before["identifier"] != after["identifier"]
+    assert before["meta"]["versionId"] != after["meta"]["versionId"]
+    assert after["meta"]["lastUpdated"] == instant(clinic.now_ms)
 
 
 @pytest.mark.parametrize(
@@ -325,7 +383,8 @@ def test_an_amended_reading_has_another_version(store: SqliteStore) -> None:
 
     found = clinic.found("Observation/1-glucose")
 
-    assert (found["status"], found["meta"]["versionId"]) == ("amended", "2")
+    assert found["status"] == "amended"
+    assert found["meta"]["versionId"] == f"2-attribution-1-{NOW_MS}"
     assert clinic.ids("Observation?status=amended") == ["1-glucose"]
 
 

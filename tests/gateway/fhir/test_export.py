@@ -7,14 +7,18 @@ import pytest
 import simplejson
 
 from gateway.access import LOCAL, Role
+from gateway.fhir.elements import instant
 from gateway.fhir.export import Exports
 from gateway.fhir.records import Records
+from gateway.registry import ALWAYS_MS, OPEN_MS, Attribution
 from protocols.observation import Kind
 from tests.gateway.fhir.clinic import BASE, NOW_MS, Clinic
 from tests.gateway.fhir.wire import valid
 from tests.gateway.stations import METER, START_MS, glucose, pressure
 
 ASYNC = {"Prefer": "respond-async"}
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 
 @pytest.fixture(params=["sqlite_store", "postgres_store"])
@@ -107,13 +111,65 @@ def test_what_comes_afterwards_is_not_in_it(clinic: Clinic) -> None:
 
 
 def test_since_leaves_out_what_has_not_changed(clinic: Clinic) -> None:
-    clinic.arrive(glucose(9), received_ms=NOW_MS)
-    since = "$export?_since=2026-03-02T00:00:00Z"
+    clinic.arrive(glucose(9), received_ms=NOW_MS + 3 * HOUR_MS)
+    since = f"$export?_since={instant(NOW_MS + HOUR_MS)}"
 
     found = fetch(clinic, begin(clinic, since))
 
     assert found["Observation"] == [f"{clinic.store.last()}-glucose"]
-    assert found["Patient"] == ["1", "2"]
+    assert len(found["Device"]) == 1
+    assert "Patient" not in found
+
+
+def test_since_holds_what_was_attributed_late(clinic: Clinic) -> None:
+    """It came on Monday, was attributed on Friday, and was exported on Wednesday."""
+    lent = replace(METER, id="meter-3")
+    clinic.arrive(glucose(1, device=lent), glucose(2, device=lent), received_ms=NOW_MS)
+    known = set(fetch(clinic, begin(clinic))["Observation"])
+    wednesday_ms = NOW_MS + 2 * DAY_MS
+    clinic.now_ms = NOW_MS + 4 * DAY_MS
+    clinic.patient("P-0003", "meter-3")
+
+    since = f"$export?_type=Observation&_since={instant(wednesday_ms)}"
+    found = fetch(clinic, begin(clinic, since))["Observation"]
+
+    assert len(found) == 2
+    assert not known & set(found)
+    updated = f"Observation?_lastUpdated=gt{instant(wednesday_ms)}"
+    assert sorted(clinic.ids(updated)) == sorted(found)
+    late = instant(clinic.now_ms + DAY_MS)
+    assert fetch(clinic, begin(clinic, f"$export?_since={late}")) == {}
+
+
+def test_since_holds_what_another_patient_got(clinic: Clinic) -> None:
+    """Under the same id: who keeps it by id keeps it as the new patient's."""
+    clinic.now_ms = NOW_MS + 4 * DAY_MS
+    with clinic.store.database.change() as change:
+        clinic.registry.attributions.attribute(
+            change,
+            Attribution(0, "clinic", 3, None, 1, ALWAYS_MS, OPEN_MS, "x",
+                        clinic.now_ms, "x", replaces=3),
+        )  # fmt: skip
+
+    since = f"$export?_type=Observation&_since={instant(NOW_MS + 2 * DAY_MS)}"
+
+    assert fetch(clinic, begin(clinic, since)) == {"Observation": ["5-glucose"]}
+    found = clinic.found("Observation/5-glucose")
+    assert found["subject"] == {"reference": "Patient/1"}
+    assert found["meta"]["lastUpdated"] == found["issued"] == instant(clinic.now_ms)
+
+
+def test_since_holds_what_was_on_its_way_at_the_last_export(clinic: Clinic) -> None:
+    """A commit ends after the time that it writes, and no clock is right to the ms."""
+    clinic.now_ms += HOUR_MS
+    place = begin(clinic)
+    taken = manifest(clinic, place)["transactionTime"]
+    clinic.arrive(glucose(9), received_ms=clinic.now_ms - 60_000)
+    clinic.now_ms += HOUR_MS
+
+    found = fetch(clinic, begin(clinic, f"$export?_type=Observation&_since={taken}"))
+
+    assert found["Observation"] == [f"{clinic.store.last()}-glucose"]
 
 
 def test_a_reader_exports_what_was_agreed_to(clinic: Clinic) -> None:

@@ -13,7 +13,7 @@ from gateway.fhir.patient import patient
 from gateway.registry import Patient
 from gateway.store import StoredDevice, Tally
 from protocols.observation import Device, Kind
-from tests.gateway.fhir.wire import PATIENT, told, valid
+from tests.gateway.fhir.wire import PATIENT, THEIRS, told, valid
 
 FOLDER = Path(__file__).parents[2] / "golden" / "fhir"
 EXAMPLES = {file.stem: json.loads(file.read_text()) for file in FOLDER.glob("*.json")}
@@ -51,7 +51,7 @@ def test_a_reading_says_what_the_guides_example_says(name: str) -> None:
     example = EXAMPLES[name]
     found = {
         str(one["id"]): valid(one)
-        for one in observations(told(example["reading"]), PATIENT)
+        for one in observations(told(example["reading"]), PATIENT, THEIRS)
     }
     part = example.get("part")
     chosen = next(
@@ -69,7 +69,7 @@ def test_a_reading_says_what_the_guides_example_says(name: str) -> None:
 def test_the_comparison_itself_finds_what_differs() -> None:
     """A golden test that holds whatever comes is none."""
     example = EXAMPLES["blood-pressure-cuff"]
-    (one,) = observations(told(example["reading"]), PATIENT)
+    (one,) = observations(told(example["reading"]), PATIENT, THEIRS)
     seen = valid(one)
     seen["component"][0]["valueQuantity"]["code"] = "kPa"
     seen["effectiveDateTime"] = "2018-11-11T16:38:15Z"

@@ -26,7 +26,7 @@ from protocols.observation import (
     Unit,
     Value,
 )
-from tests.gateway.fhir.wire import PATIENT, valid, wire
+from tests.gateway.fhir.wire import PATIENT, THEIRS, valid, wire
 from tests.gateway.stations import START_MS, STATION, glucose, pressure
 
 Shown = dict[str, object]
@@ -38,7 +38,7 @@ def stored(read: Reading, amendments: int = 0) -> Stored:
 
 def shown(read: Reading) -> dict[str, Shown]:
     """Return a reading's observations by how their ids end, each of them valid."""
-    found = [valid(one) for one in observations(stored(read), PATIENT)]
+    found = [valid(one) for one in observations(stored(read), PATIENT, THEIRS)]
     return {str(one["id"]).removeprefix("7-"): one for one in found}
 
 
@@ -54,7 +54,7 @@ def of(kind: Kind, *values: Value, **more: object) -> Reading:
 
 def test_the_digits_that_a_device_sent_go_over_the_wire() -> None:
     """5.50 says more than 5.5, and a float would say less."""
-    (found,) = observations(stored(glucose(1, "5.50")), PATIENT)
+    (found,) = observations(stored(glucose(1, "5.50")), PATIENT, THEIRS)
 
     assert b'"value":5.50,' in wire(found)
 
@@ -72,7 +72,7 @@ def test_a_power_of_ten_changes_no_digit(
     number: str, unit: Unit, expected: str
 ) -> None:
     """The wire's kg/L are the meter's mg/dL: the same digits, as the guide wants."""
-    (found,) = observations(stored(glucose(1, number, unit=unit)), PATIENT)
+    (found,) = observations(stored(glucose(1, number, unit=unit)), PATIENT, THEIRS)
 
     assert expected in wire(found).decode()
 
@@ -149,12 +149,12 @@ def test_what_is_no_number_is_never_one(
 def test_control_solution_is_refused() -> None:
     """A check of the meter in somebody's record is a wrong glucose."""
     with pytest.raises(Unprojectable, match="no patient's"):
-        observations(stored(glucose(1, kind=Kind.CONTROL_SOLUTION)), PATIENT)
+        observations(stored(glucose(1, kind=Kind.CONTROL_SOLUTION)), PATIENT, THEIRS)
 
 
 def test_a_unit_that_does_not_measure_is_refused() -> None:
     with pytest.raises(Unprojectable, match=r"mm\[Hg\] does not measure glucose"):
-        observations(stored(glucose(1, "5", unit=Unit.MM_HG)), PATIENT)
+        observations(stored(glucose(1, "5", unit=Unit.MM_HG)), PATIENT, THEIRS)
 
 
 @pytest.mark.parametrize(
@@ -281,7 +281,7 @@ def test_what_fhirs_strings_cannot_hold_is_left_out() -> None:
     value = Value(Quantity.GLUCOSE, Unit.MG_PER_DL, Decimal(99))
     read = of(Kind.GLUCOSE, value, status=("\x00odd\x85",), context=(("x", " \x07 "),))
     read = replace(read, device=Device(" me\x1bter "))
-    sent = wire(observations(stored(read), PATIENT)[0]).decode()
+    sent = wire(observations(stored(read), PATIENT, THEIRS)[0]).decode()
 
     assert not any(ord(one) < 32 or 127 <= ord(one) < 160 for one in sent)
     assert "\\u00" not in sent
@@ -328,7 +328,7 @@ def amended(read: Reading, *others: Reading) -> Shown:
         )
         for number, other in enumerate(others, 1)
     ]
-    return valid(observations(stored(read, len(others)), PATIENT, reports)[0])
+    return valid(observations(stored(read, len(others)), PATIENT, THEIRS, reports)[0])
 
 
 def test_a_reading_that_was_told_again_is_amended_and_tells_of_it() -> None:
@@ -336,7 +336,7 @@ def test_a_reading_that_was_told_again_is_amended_and_tells_of_it() -> None:
     found = amended(glucose(1, "5.5"), glucose(1, "6.1"), glucose(1, "5.5"))
 
     assert found["status"] == "amended"
-    assert found["meta"]["versionId"] == "3"
+    assert found["meta"]["versionId"] == "3-attribution-9-0"
     assert found["meta"]["lastUpdated"] == instant(START_MS + 2000)
     assert found["valueQuantity"]["value"] == Decimal("5.5")
     assert "glucose 6.1 mmol/L" in found["note"][0]["text"]
@@ -434,7 +434,7 @@ def readings(draw: st.DrawFn) -> Reading:
 def test_any_reading_is_valid_observations_or_a_clear_refusal(read: Reading) -> None:
     """Whatever a device sends, a page of FHIR must neither break nor lie."""
     try:
-        found = observations(stored(read), PATIENT)
+        found = observations(stored(read), PATIENT, THEIRS)
     except Unprojectable as error:
         refusal = str(error)
     else:

@@ -55,7 +55,6 @@ def tell(clinic: Clinic) -> None:
     """Let the courier do what is due now."""
     courier = Courier(
         Webhooks(clinic.store.database),
-        clinic.store,
         Composer(clinic.store, clinic.registry, clinic.access),
         clinic.access,
         Targets(("127.0.0.0/8",)),

@@ -8,6 +8,7 @@ import msgspec
 import simplejson
 from fhir.resources.R4B import get_fhir_model_class
 
+from gateway.attribution import Theirs
 from gateway.fhir.elements import Resource
 from gateway.registry import Patient
 from gateway.store import Stored
@@ -26,6 +27,7 @@ from protocols.observation import (
 from tests.gateway.stations import STATION
 
 PATIENT = Patient(3, "clinic", "P-0001", created_ms=5, version=2, updated_ms=6)
+THEIRS = Theirs(3, "attribution-9", 7)
 RECEIVED_MS = 1_800_000_000_000
 
 _JSON = msgspec.json.Encoder(decimal_format="number")
