@@ -47,7 +47,8 @@ _PLACES = {name: at for at, name in enumerate(READING)}
 KIND_NUMBERS = {kind: number for number, kind in enumerate(KINDS)}
 
 _REMEMBERED = 1 << 14  # texts, as most values come again
-_MEASURED = 16  # sets of quantities and units
+_MEASURED = 16  # sets of quantities and units, each of which remembers
+_SAID = _REMEMBERED // 8  # what readings say
 _TIME = b"0000-00-00T00:00:00\n"
 _PARTS = (5, 8, 11, 14, 17)  # where the month is in it, day, hour, minute and second
 _DIGITS = np.array([[*f"{number:02}".encode()] for number in range(100)], np.uint8)
@@ -297,7 +298,7 @@ class _Told(dict[tuple[Any, ...], tuple[int, str]]):
         *numbers, position = said
         parts = [_shown(*value) for value in values_said(self._measured, numbers)]
         number = discriminator(self._measured, numbers, position)
-        if len(self) >= _REMEMBERED:
+        if len(self) >= _SAID:
             self.clear()
         self[said] = found = number, f"[{','.join(parts)}]"
         return found
