@@ -98,8 +98,10 @@ _ATTRIBUTE = """
     RETURNING id
 """
 _CLAIMED = """
-    SELECT reading, patient, id, made_ms, ended_ms FROM claim WHERE reading IN ({})
+    SELECT reading, patient, id, made_ms FROM claim
+    WHERE ended_ms IS NULL AND reading IN ({})
 """
+_RELEASED = "SELECT reading, ended_ms FROM released WHERE reading IN ({})"
 _IN_TURN = """
     INSERT INTO attributed (device, changes) VALUES (:device, 1)
     ON CONFLICT (device) DO UPDATE SET changes = attributed.changes + 1
@@ -243,11 +245,16 @@ class Attributions:
         )
         return [Span(*row) for row in rows]
 
-    def whose(self, stored: Sequence[Stored]) -> list[int | None]:
+    def whose(
+        self, stored: Sequence[Stored], change: Change | None = None
+    ) -> list[int | None]:
         """Return whose each reading is, by `Patient.id`, as `theirs` says."""
-        return [None if one is None else one.patient for one in self.theirs(stored)]
+        facts = self.theirs(stored, change)
+        return [None if one is None else one.patient for one in facts]
 
-    def theirs(self, stored: Sequence[Stored]) -> list[Theirs | None]:
+    def theirs(
+        self, stored: Sequence[Stored], change: Change | None = None
+    ) -> list[Theirs | None]:
         """Return whose each reading is, and why; None is nobody's for certain.
 
         Control solution is nobody's. Else the first of these that says something:
@@ -259,29 +266,34 @@ class Attributions:
            time of unknown bound may be anything up to when the gateway received it, so
            only an attribution from `ALWAYS_MS` holds it. A reading without a true time
            is in none.
+
+        Args:
+            stored: The readings.
+            change: A transaction in which to look; None is what is committed.
         """
         if not stored:
             return []
-        claims, released = dict[int, Theirs](), dict[int, int]()
-        for reading, patient, number, made_ms, ended_ms in marks.among(
-            self._database, _CLAIMED, {one.id for one in stored}
-        ):
-            if ended_ms is None:
-                claims[reading] = Theirs(patient, f"claim-{number}", made_ms)
-            else:
-                released[reading] = max(ended_ms, released.get(reading, 0))
+        database = self._database if change is None else change
+        numbers = {one.id for one in stored}
+        claims = {
+            reading: Theirs(patient, f"claim-{number}", made_ms)
+            for reading, patient, number, made_ms in marks.among(
+                database, _CLAIMED, numbers
+            )
+        }
+        released = dict[int, int](marks.among(database, _RELEASED, numbers))
         named = {one.reading.person for one in stored if one.reading.person is not None}
         people = {
             (tenant, name): Theirs(number, f"name-{number}", named_ms)
             for tenant, name, number, named_ms in marks.among(
-                self._database,
+                database,
                 "SELECT tenant, name, id, named_ms FROM patient WHERE name IN ({})",
                 named,
             )
         }
         spans: dict[int, list[tuple[Attribution, Theirs]]] = defaultdict(list)
         for row in marks.among(
-            self._database,
+            database,
             f"SELECT {_ATTRIBUTION} FROM attribution "  # noqa: S608
             "WHERE ended_ms IS NULL AND device IN ({})",
             {one.device for one in stored},

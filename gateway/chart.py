@@ -47,6 +47,11 @@ _CLAIM = """
     VALUES (:reading, :patient, :utc_ms, :evidence, :now_ms, :by)
     ON CONFLICT (reading) WHERE ended_ms IS NULL DO NOTHING RETURNING id
 """
+_RELEASED = """
+    INSERT INTO released (reading, ended_ms) VALUES (:reading, :now_ms)
+    ON CONFLICT (reading) DO UPDATE SET ended_ms = excluded.ended_ms
+    WHERE released.ended_ms < excluded.ended_ms
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +206,10 @@ class Chart:
             Taken: Somebody was faster.
         """
         utc_ms, _ = _place(stored)
+        revision.hold(change)  # from here on nobody else says whose it is
+        (whose,) = self._registry.attributions.whose([stored], change)
+        if whose is not None:
+            raise Taken(f"reading {stored.id} became patient {whose}'s meanwhile")
         rows = change.rows(
             _CLAIM,
             reading=stored.id,
@@ -212,13 +221,20 @@ class Chart:
         )
         if not rows:
             raise Taken(f"reading {stored.id} was claimed meanwhile")
-        _revise(change, patient, stored.id, utc_ms, now_ms)
+        kind = stored.reading.observation.kind
+        _revise(change, patient, stored.id, kind, utc_ms, now_ms)
         return Claim(rows[0][0], stored.id, patient, evidence, now_ms, by, None)
 
     def release(
         self, change: Change, reading: int, patient: int, by: str, now_ms: int
     ) -> bool:
-        """Take a claim back; return whether there was one."""
+        """Take a claim back; return whether there was one.
+
+        Something else may say now whose the reading is, and said nothing before.
+        """
+        # Before it holds what others wait for: it may take another connection.
+        stored = self._store.reading(reading)
+        kind = None if stored is None else stored.reading.observation.kind
         rows = change.rows(
             "UPDATE claim SET ended_ms = :now_ms, ended_by = :by WHERE "
             "reading = :reading AND patient = :patient AND ended_ms IS NULL "
@@ -229,7 +245,12 @@ class Chart:
             now_ms=now_ms,
         )
         for (utc_ms,) in rows:
-            _revise(change, patient, reading, utc_ms, now_ms)
+            _revise(change, patient, reading, kind, utc_ms, now_ms)
+            change.rows(_RELEASED, reading=reading, now_ms=now_ms)
+            now = [] if stored is None else [stored]
+            for whose in self._registry.attributions.whose(now, change):
+                if whose not in {None, patient}:
+                    _revise(change, whose, reading, kind, utc_ms, now_ms)
         return bool(rows)
 
     def claims(self, patient: int) -> list[Claim]:
@@ -289,12 +310,17 @@ class Chart:
         ]
 
 
-def _revise(
-    change: Change, patient: int, reading: int, utc_ms: int, now_ms: int
+def _revise(  # noqa: PLR0917 - whose, which, of what, when it was, when this is
+    change: Change,
+    patient: int,
+    reading: int,
+    kind: Kind | None,
+    utc_ms: int,
+    now_ms: int,
 ) -> None:
     """Write down that a reading, timed as in a `Place`, came to a patient, or went."""
     at = () if utc_ms == OPEN_MS else (utc_ms, utc_ms + 1)
-    revision.add(change, patient, now_ms, *at, reading=reading)
+    revision.add(change, patient, now_ms, *at, reading=reading, kind=kind)
 
 
 def _place(stored: Stored) -> Place:

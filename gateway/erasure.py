@@ -26,7 +26,10 @@ _COUNT = f"""
     FROM reading WHERE {_THESE} GROUP BY kind
 """  # noqa: S608
 _AMENDMENTS = "DELETE FROM amendment WHERE reading IN ({}) RETURNING id"
-_CLAIMS = "DELETE FROM claim WHERE reading IN ({})"
+_CLAIMS = (
+    "DELETE FROM claim WHERE reading IN ({})",
+    "DELETE FROM released WHERE reading IN ({})",
+)
 _READINGS = f"DELETE FROM reading WHERE {_THESE}"  # noqa: S608
 _WEBHOOKS = (
     # In the order in which `Webhooks.take` waits.
@@ -159,7 +162,8 @@ def _take_away(change: Change, stored: Sequence[Stored]) -> int:
         keep_digests(change, device, listed, ids)
         counted = change.rows(_COUNT.format(listed), **these)
         amendments += len(change.rows(_AMENDMENTS.format(listed), **ids))
-        change.rows(_CLAIMS.format(listed), **ids)
+        for statement in _CLAIMS:
+            change.rows(statement.format(listed), **ids)
         change.rows(_READINGS.format(listed), **these)
         for kind, readings, flagged in counted:
             of_kind = {"device": device, "kind": kind}

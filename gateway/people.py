@@ -1,7 +1,7 @@
 """Patients, and all that says who they are and who may see them, as it is served."""
 
 from gateway import normalise
-from gateway.attribution import ALWAYS_MS, OPEN_MS, Attribution
+from gateway.attribution import ALWAYS_MS, Attribution
 from gateway.audit import Entry
 from gateway.chart import Claim
 from gateway.consent import Consent, Programme
@@ -10,6 +10,8 @@ from gateway.normalise import Served
 from gateway.principals import Issued
 from gateway.registry import Patient
 from gateway.revision import Revision
+
+_NO_DATE_MS = 253_402_300_800_000  # the year 10000
 
 
 def person(patient: Patient) -> Served:
@@ -149,7 +151,8 @@ def _interval(from_ms: int, until_ms: int) -> tuple[str | None, str | None]:
     """Return an interval as it is served; None is from ever, or without end."""
     return (
         None if from_ms <= ALWAYS_MS else normalise.iso(from_ms),
-        None if until_ms >= OPEN_MS else normalise.iso(until_ms),
+        # No date is written beyond the year 9999.
+        None if until_ms >= _NO_DATE_MS else normalise.iso(until_ms),
     )
 
 

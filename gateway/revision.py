@@ -8,6 +8,7 @@ is whose and of what time they are, and not which.
 from dataclasses import dataclass
 
 from gateway.store.database import Change, Database
+from protocols.observation import Kind
 
 OPEN_MS = 1 << 62
 """An end that is still open."""
@@ -16,13 +17,13 @@ ALWAYS_MS = 0
 """A beginning that is from ever."""
 
 _ADD = """
-    INSERT INTO revision (id, tenant, patient, device, reading, from_ms, until_ms,
-        made_ms)
-    SELECT :id, tenant, id, :device, :reading, :from_ms, :until_ms, :made_ms
+    INSERT INTO revision (id, tenant, patient, device, reading, kind, from_ms,
+        until_ms, made_ms)
+    SELECT :id, tenant, id, :device, :reading, :kind, :from_ms, :until_ms, :made_ms
     FROM patient WHERE id = :patient
 """
 _LISTED = """
-    SELECT id, tenant, patient, device, reading, from_ms, until_ms, made_ms
+    SELECT id, tenant, patient, device, reading, kind, from_ms, until_ms, made_ms
     FROM revision WHERE id > :after AND (:tenant = '' OR tenant = :tenant)
         AND (:patient = 0 OR patient = :patient)
     ORDER BY id LIMIT :limit
@@ -39,6 +40,7 @@ class Revision:
         patient: By `Patient.id`.
         device: Of which device, by `StoredDevice.id`; None is any.
         reading: The one reading that it is about; None is all of that time.
+        kind: Of that one reading; None is not known any more.
         from_ms: True time, inclusive, ms since 1970 UTC; `ALWAYS_MS` is from ever.
         until_ms: True time, exclusive; `OPEN_MS` has no end. A reading without a true
             time is from ever and without end.
@@ -50,6 +52,7 @@ class Revision:
     patient: int
     device: int | None
     reading: int | None
+    kind: Kind | None
     from_ms: int
     until_ms: int
     made_ms: int
@@ -77,6 +80,7 @@ def add(
     *,
     device: int | None = None,
     reading: int | None = None,
+    kind: Kind | None = None,
 ) -> None:
     """Write a revision down, and `hold`; the arguments are those of `Revision`."""
     ((number,),) = change.rows("UPDATE revised SET last = last + 1 RETURNING last")
@@ -86,6 +90,7 @@ def add(
         patient=patient,
         device=device,
         reading=reading,
+        kind=None if kind is None else kind.value,
         from_ms=from_ms,
         until_ms=until_ms,
         made_ms=made_ms,
@@ -121,4 +126,11 @@ class Revisions:
         rows = self._database.rows(
             _LISTED, after=after, limit=limit, tenant=tenant, patient=patient
         )
-        return [Revision(*row) for row in rows]
+        return [
+            Revision(
+                *(number, of_tenant, whose, device, reading),
+                None if kind is None else Kind(kind),
+                *times,
+            )
+            for number, of_tenant, whose, device, reading, kind, *times in rows
+        ]

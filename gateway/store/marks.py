@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from gateway.store.database import Database, Row, Scalar
+from gateway.store.database import Change, Database, Row, Scalar
 
 AT_ONCE = 1_000
 """How many marks one query has at most."""
@@ -19,7 +19,7 @@ def listed(values: Sequence[Scalar]) -> tuple[str, dict[str, Scalar]]:
     return ", ".join(f":{mark}" for mark in found), found
 
 
-def among(database: Database, sql: str, these: Iterable[Scalar]) -> list[Row]:
+def among(database: Database | Change, sql: str, these: Iterable[Scalar]) -> list[Row]:
     """Run a query with marks for ``these`` in its {}, as often as they need."""
     wanted, found = list(these), list[Row]()
     for start in range(0, len(wanted), AT_ONCE):

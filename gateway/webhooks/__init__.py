@@ -234,7 +234,14 @@ class Webhooks:
         ]
 
     def begin(
-        self, change: Change, holder: str, number: int, *, reached: int, until_ms: int
+        self,
+        change: Change,
+        holder: str,
+        number: int,
+        *,
+        reached: int,
+        now_ms: int,
+        until_ms: int,
     ) -> bool:
         """Fix where the message ends that is about to be sent.
 
@@ -243,18 +250,23 @@ class Webhooks:
             holder: Who took the stretch.
             number: The stretch.
             reached: The id of the last one that the message looked at.
+            now_ms: The time, ms since 1970 UTC.
             until_ms: When the stretch is anybody's again.
 
         Returns:
-            Whether it is still the holder's; if not, nothing may be sent.
+            Whether it is still the holder's; if not, nothing may be sent. Once the
+            while is over another stretch of this webhook may have been told, even if
+            nobody took this one.
         """
         return bool(
             change.rows(
                 "UPDATE stretch SET reached_id = :reached, "
                 "leased_until_ms = :until_ms "
-                "WHERE id = :number AND holder = :holder RETURNING id",
+                "WHERE id = :number AND holder = :holder "
+                "AND leased_until_ms >= :now_ms RETURNING id",
                 number=number,
                 holder=holder,
+                now_ms=now_ms,
                 reached=reached,
                 until_ms=until_ms,
             )
@@ -264,6 +276,9 @@ class Webhooks:
         self, holder: str, stretch: Stretch, reached: int, *, now_ms: int, on: bool
     ) -> bool:
         """Note that all up to ``reached`` was told.
+
+        It was, though the while may be over: only that another took this very stretch
+        makes it not noted.
 
         Args:
             holder: Who took the stretch.

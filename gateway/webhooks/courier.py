@@ -166,12 +166,14 @@ class Courier:
         with self._access.recorded(
             who, "webhook.told", patient=last, what=what
         ) as change:
+            now_ms = self._now_ms()
             return self._hooks.begin(
                 change,
                 self._holder,
                 taken.stretch.id,
                 reached=message.reached,
-                until_ms=self._now_ms() + _LEASE_MS,
+                now_ms=now_ms,
+                until_ms=now_ms + _LEASE_MS,
             )
 
     async def _send(self, taken: Taken, message: Message) -> tuple[str, float]:

@@ -227,6 +227,10 @@ class _Revised:
         if not grants:
             return None
         kinds = self._kinds(row)
+        # A kind that is not known any more may be one that somebody may not see.
+        unknown = row.reading is not None and row.kind is None
+        if unknown and hook.kinds:
+            return None
         if hook.kinds:
             kinds &= hook.kinds
         # From ever and without end, a single reading has no true time.
@@ -240,6 +244,7 @@ class _Revised:
             )
             for one in grants
             if (kinds if one.kinds is None else kinds & one.kinds)
+            and not (unknown and one.kinds is not None)
             and not (timeless and (one.from_ms, one.until_ms) != (None, None))
         ]
         spans = [(since, until) for since, until in spans if since < until]
@@ -257,11 +262,9 @@ class _Revised:
         That somebody has a device is news of them too, so one that never told a kind
         that they agreed to is not spoken of.
         """
-        if row.reading is not None:
-            stored = self._store.reading(row.reading)
-            if stored is not None:
-                return frozenset({stored.reading.observation.kind})
-        elif row.device is not None:
+        if row.kind is not None:
+            return frozenset({row.kind})
+        if row.device is not None:
             devices = self._store.devices(row.device - 1, 1)
             tallies = [one.tallies for one in devices if one.id == row.device]
             return frozenset(tally.kind for some in tallies for tally in some)

@@ -168,7 +168,8 @@ def test_the_receiver_of_the_docs_follows_what_changed_hands(
         change()
         made = Revisions(store.database).listed(before, 9)
         for revision in made if at % 2 else reversed(made):
-            revise(held, people.revision(revision), theirs)  # type: ignore[operator]
+            said = people.revision(revision)
+            revise(held, said, theirs, frozenset())  # type: ignore[operator]
         expected = {
             found["id"]: str(patient.id)
             for patient in (one, two)
@@ -176,6 +177,20 @@ def test_the_receiver_of_the_docs_follows_what_changed_hands(
         }
         assert {name: found["patient"] for name, found in held.items()} == expected
         assert expected
+
+
+def test_the_receiver_of_the_docs_keeps_only_kinds_that_it_is_told_of() -> None:
+    """Of another kind it would never be told that the reading went."""
+    revise = _program("revise")
+    answer = [
+        {"id": str(at), "kind": kind, "time": {"utc": "2026-03-01T07:30:00.000Z"}}
+        for at, kind in enumerate(("glucose", "blood-pressure"))
+    ]
+    revision = {"patient": "1", "since": None, "until": None, "reading": None}
+    for kinds, kept in ((frozenset({"glucose"}), ["0"]), (frozenset(), ["0", "1"])):
+        held: dict[str, dict[str, object]] = {}
+        revise(held, revision, lambda *_: iter(answer), kinds)  # type: ignore[operator]
+        assert [*held] == kept
 
 
 def _claim(clinic: Clinic, patient: Patient, reading: int) -> None:

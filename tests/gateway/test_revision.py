@@ -1,6 +1,7 @@
 """Revisions: what is written down when readings change hands, and in which order."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,6 +12,7 @@ import psycopg
 import pytest
 
 from gateway.access import Role
+from gateway.attribution import Theirs
 from gateway.bench.servers import Postgres
 from gateway.erasure import Erasure
 from gateway.registry import ALWAYS_MS, OPEN_MS, Attribution, Patient, Taken
@@ -111,6 +113,77 @@ def test_a_claim_made_or_released_says_which_reading(clinic: Watched) -> None:
         assert clinic.revised() == [(patient.id, None, stored.id, *span)]
 
 
+def test_a_released_claim_is_told_to_whose_the_reading_is_then(
+    clinic: Watched,
+) -> None:
+    """An attribution of meanwhile told them nothing of a reading that was claimed."""
+    patient, other, third = (clinic.patient(f"P-{at}") for at in range(3))
+    clinic.send(replace(glucose(1), person="P-9"))
+    timed, named = clinic.store.readings(Filter(), 0, 9)
+    for stored in (timed, named):
+        one = clinic.chart.check_claim(patient, stored.id)
+        with clinic.store.database.change() as change:
+            clinic.chart.claim(change, one, patient.id, "why", "desk", clinic.now_ms)
+    clinic.attribute(other, METER.id)
+    with clinic.store.database.change() as change:
+        clinic.registry.revise(change, replace(third, name="P-9"), clinic.now_ms)
+    clinic.revised()
+
+    for stored, whose in ((timed, other), (named, third)):
+        with clinic.store.database.change() as change:
+            clinic.chart.release(change, stored.id, patient.id, "desk", clinic.now_ms)
+        utc_ms = stored.reading.utc_ms
+        assert utc_ms is not None
+        span = (None, stored.id, utc_ms, utc_ms + 1)
+        assert clinic.revised() == [(patient.id, *span), (whose.id, *span)]
+
+
+def test_what_became_somebodys_since_it_was_looked_at_is_not_claimed(
+    clinic: Watched,
+) -> None:
+    """Its patient would lose it, and never be told."""
+    patient, other = clinic.patient("P-1"), clinic.patient("P-2")
+    (loose,) = clinic.store.readings(Filter(), 0, 9)
+    checked = clinic.chart.check_claim(patient, loose.id)
+    clinic.attribute(other, METER.id)
+    clinic.revised()
+
+    with (
+        pytest.raises(Taken, match=f"became patient {other.id}'s meanwhile"),
+        clinic.store.database.change() as change,
+    ):
+        clinic.chart.claim(change, checked, patient.id, "why", "desk", clinic.now_ms)
+
+    assert clinic.registry.whose([loose]) == [other.id]
+    assert clinic.revised() == []
+
+
+def test_a_claim_waits_for_an_attribution_that_is_being_made(
+    postgres_store: PostgresStore,
+) -> None:
+    """Both would see that the reading is nobody's."""
+    clinic = Clinic(postgres_store)
+    clinic.send(nobodys(glucose(0)))
+    patient, other = clinic.patient("P-1"), clinic.patient("P-2")
+    checked = clinic.chart.check_claim(patient, 1)
+    device = clinic.device(METER.id)
+    new = Attribution(
+        0, "clinic", device, None, other.id, ALWAYS_MS, OPEN_MS, "x", 1, "desk"
+    )
+
+    def attribute(change: Change) -> int:
+        return clinic.registry.attributions.attribute(change, new).id
+
+    def claim(change: Change) -> int:
+        with pytest.raises(Taken):
+            clinic.chart.claim(change, checked, patient.id, "x", "desk", 1)
+        return 0
+
+    _one_after_the_other(postgres_store.database, attribute, claim)
+
+    assert clinic.registry.whose([checked]) == [other.id]
+
+
 def test_a_name_given_or_changed_says_all_of_time(clinic: Watched) -> None:
     """Stations may have told it for years; what else is changed moves no reading."""
     patient = clinic.patient("P-1")
@@ -186,6 +259,34 @@ def test_erasure_takes_what_was_revised_of_a_patient(clinic: Watched) -> None:
     revisions = Revisions(clinic.store.database)
     assert [one.patient for one in revisions.listed(0, 9)] == [other.id]
     assert revisions.last() == 3, "no number is given twice"
+
+
+def test_an_erasure_takes_nobody_elses_time_back(clinic: Watched) -> None:
+    """A reading that became somebody's would look as if it always had been.
+
+    An export of what has changed since would not have it.
+    """
+    patient, other = clinic.patient("P-1"), clinic.patient("P-2")
+    checked = clinic.chart.check_claim(other, 1)
+    with clinic.store.database.change() as change:
+        clinic.chart.claim(change, checked, other.id, "why", "desk", clinic.now_ms)
+    clinic.now_ms += 1
+    made = clinic.attribute(patient, METER.id)
+    clinic.now_ms += 1
+    with clinic.store.database.change() as change:
+        clinic.chart.release(change, 1, other.id, "desk", clinic.now_ms)
+    since_ms = clinic.now_ms
+    clinic.now_ms += 1
+    who, _ = clinic.token(Role.STEWARD)
+    erasure = Erasure(clinic.store, clinic.chart, clinic.access)
+
+    erasure.erase(who, other)
+    (why,) = clinic.registry.theirs([checked])
+    assert why == Theirs(patient.id, f"attribution-{made.id}", since_ms)
+    assert clinic.store.database.rows("SELECT count(*) FROM claim") == [(0,)]
+
+    erasure.erase(who, patient)
+    assert clinic.store.database.rows("SELECT count(*) FROM released") == [(0,)]
 
 
 def test_a_later_revision_waits_for_an_earlier_ones_commit(
@@ -282,14 +383,22 @@ _OLD_STRETCHES = """
         VALUES (1, 1, 9, 12, 0);
     INSERT INTO patient (tenant, name, family, given, family_folded, given_folded,
         birth_date, gender, created_ms, updated_ms, version)
-    VALUES ('clinic', 'P-1', '', '', '', '', '', '', 3, 8, 2)
+    VALUES ('clinic', 'P-1', '', '', '', '', '', '', 3, 8, 2),
+        ('other', 'P-1', '', '', '', '', '', '', 3, 8, 2);
+    INSERT INTO claim (reading, patient, utc_ms, evidence, made_ms, made_by, ended_ms)
+    VALUES (5, 1, 1, 'x', 1, 'x', 4), (5, 1, 1, 'x', 1, 'x', 6),
+        (5, 1, 1, 'x', 7, 'x', NULL), (6, 1, 1, 'x', 1, 'x', NULL)
 """
 
 
-def test_webhooks_of_before_are_told_what_is_revised_from_now_on(
+def test_webhooks_of_before_are_told_once_of_all_and_of_what_is_revised(
     tmp_path: Path, postgres_server: Postgres
 ) -> None:
-    """Their readings go on where they were; a raw one has no revisions to be told."""
+    """Their readings go on where they were; a raw one has no revisions to be told.
+
+    What moved before was told to nobody.
+    """
+    before_ms = time.time_ns() // 1_000_000
     path = tmp_path / "old.sqlite"
     connection = apsw.Connection(str(path))
     on_sqlite.migrate(connection, on_sqlite.migrations()[:7])
@@ -324,9 +433,21 @@ def test_webhooks_of_before_are_told_what_is_revised_from_now_on(
         patient = clinic.registry.patient(1)
         assert patient is not None
         assert patient.named_ms == 8
-        assert Revisions(store.database).listed(0, 9) == []
+        everybody = Revisions(store.database).listed(0, 9)
+        assert [(one.id, one.tenant, one.patient) for one in everybody] == [
+            (1, "clinic", 1),
+            (2, "other", 2),
+        ]
+        assert {
+            (one.device, one.reading, one.kind, one.from_ms, one.until_ms)
+            for one in everybody
+        } == {(None, None, None, ALWAYS_MS, OPEN_MS)}
+        for one in everybody:
+            assert before_ms <= one.made_ms <= time.time_ns() // 1_000_000
+        released = store.database.rows("SELECT reading, ended_ms FROM released")
+        assert released == [(5, 6)]
         clinic.patient("P-2")
-        assert Revisions(store.database).last() == 1
+        assert Revisions(store.database).last() == 3
         store.close()
 
 

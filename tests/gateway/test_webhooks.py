@@ -322,7 +322,7 @@ def test_a_gateway_that_lost_its_stretch_changes_nothing(bench: Bench) -> None:
     stretch = taken.stretch
     with bench.store.database.change() as change:
         assert not bench.hooks.begin(
-            change, "first", stretch.id, reached=last, until_ms=now_ms
+            change, "first", stretch.id, reached=last, now_ms=now_ms, until_ms=now_ms
         )
     assert not bench.hooks.told("first", stretch, last, now_ms=now_ms, on=True)
     bench.hooks.failed("first", stretch, "late", now_ms=now_ms, due_ms=now_ms)

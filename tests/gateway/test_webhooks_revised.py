@@ -292,6 +292,55 @@ def test_a_claim_beside_what_was_agreed_to_is_not_told(
     ]
 
 
+def test_a_claim_of_what_is_gone_is_told_where_its_kind_may_be(
+    sqlite_store: SqliteStore, receivers: list[Receiver]
+) -> None:
+    """When it was erased, or archived, is no news to who may not see that kind."""
+    office = Office(sqlite_store)
+    office.lend()
+    cuff = office.store.readings(Filter(kind=Kind.BLOOD_PRESSURE), 0, 1)[0].id
+    patient = office.patient("P-1")
+    limited = {
+        "glucose": Grant(frozenset({Kind.GLUCOSE})),
+        "pressure": Grant(frozenset({Kind.BLOOD_PRESSURE})),
+        "all": Grant(),
+    }
+    for there, (name, grant) in zip(receivers[:3], limited.items(), strict=True):
+        study = office.programme(name)
+        office.consent(patient, study, grant)
+        office.hook(there.url, programme=study.id)
+    office.hook(receivers[3].url, patient, kinds=frozenset({Kind.GLUCOSE}))
+    stored = office.chart.check_claim(patient, cuff)
+    with office.store.database.change() as change:
+        office.chart.claim(change, stored, patient.id, "why", "desk", office.now_ms)
+        change.rows("DELETE FROM reading WHERE id = :id", id=cuff)
+
+    office.work()
+    assert [len(revised(there)) for there in receivers] == [0, 1, 1, 0]
+
+    with office.store.database.change() as change:
+        office.chart.release(change, cuff, patient.id, "desk", office.now_ms)
+    office.work()
+    assert [len(revised(there)) for there in receivers] == [0, 0, 1, 0]
+
+
+def test_a_claim_at_the_end_of_time_is_told_without_an_end(
+    sqlite_store: SqliteStore, there: Receiver
+) -> None:
+    """A meter's clock may say so, and no date is written beyond the year 9999."""
+    office = Office(sqlite_store)
+    office.send(nobodys(glucose(0, utc_ms=253_402_300_799_999)))
+    patient = office.patient("P-1")
+    office.hook(there.url, patient)
+    stored = office.chart.check_claim(patient, 1)
+    with office.store.database.change() as change:
+        office.chart.claim(change, stored, patient.id, "why", "desk", office.now_ms)
+
+    office.work()
+
+    assert revised(there) == [span(patient, "9999-12-31T23:59:59.999Z", None, 1)]
+
+
 def test_a_device_that_has_told_nothing_of_a_kind_moves_nothing(
     sqlite_store: SqliteStore, there: Receiver
 ) -> None:
@@ -536,6 +585,48 @@ def test_gateways_take_one_stretch_of_a_webhook_at_a_time(office: Office) -> Non
         "first", state, last[Order.READINGS], now_ms=NOW_MS, on=False
     )
     assert take("second", NOW_MS + 60_000) == [Order.REVISIONS]
+
+
+def test_a_gateway_that_stood_still_sends_nothing_of_before(office: Office) -> None:
+    """Another may have told a revision since, and what it composed is not so now."""
+    hook = office.hook("https://receiver.example/", office.patient("P-1"))
+    far = dict.fromkeys(Order, 1 << 40)
+
+    def take(holder: str, at_ms: int) -> Stretch:
+        (taken,) = office.hooks.take(
+            holder, last=far, now_ms=at_ms, until_ms=at_ms + 60_000, most=8
+        )
+        assert taken.webhook.id == hook
+        return taken.stretch
+
+    def begin(stretch: Stretch, at_ms: int) -> bool:
+        with office.store.database.change() as change:
+            return office.hooks.begin(
+                change,
+                "first",
+                stretch.id,
+                reached=stretch.after + 1,
+                now_ms=at_ms,
+                until_ms=at_ms + 60_000,
+            )
+
+    readings = take("first", NOW_MS)
+    assert begin(readings, NOW_MS + 60_000)
+    ended_ms = NOW_MS + 120_001
+    office.hooks.failed("second", readings, "x", now_ms=ended_ms, due_ms=ended_ms)
+    with office.store.database.change() as change:  # what was due first
+        change.rows("UPDATE stretch SET due_ms = 0 WHERE about = 'revisions'")
+    assert take("second", ended_ms).about == Order.REVISIONS
+
+    assert not begin(readings, ended_ms)
+    # What was sent in time was told, however late the answer is noted.
+    office.hooks.told("first", readings, readings.after + 1, now_ms=ended_ms, on=False)
+    (now,) = [
+        one
+        for one in office.hooks.stretches([hook], dead=False)
+        if one.about == Order.READINGS
+    ]
+    assert now.after == readings.after + 1
 
 
 def test_dead_letters_of_the_two_orders_stay_apart(office: Office) -> None:

@@ -1,12 +1,13 @@
 -- That some readings became a patient's, or ceased to be: those of a device (NULL is any)
--- whose true time is from from_ms on and before until_ms, or a single one. 2^62 is an end
--- that is still open.
+-- whose true time is from from_ms on and before until_ms, or a single one, of its kind.
+-- 2^62 is an end that is still open.
 CREATE TABLE revision (
     id INTEGER PRIMARY KEY,
     tenant TEXT NOT NULL,
     patient INTEGER NOT NULL,
     device INTEGER,
     reading INTEGER,
+    kind TEXT,
     from_ms INTEGER NOT NULL,
     until_ms INTEGER NOT NULL,
     made_ms INTEGER NOT NULL
@@ -16,10 +17,23 @@ CREATE INDEX revision_patient ON revision (patient, id);
 -- The id of the last one. Whoever changes this row makes others wait until it is
 -- committed, so that ids are in order of commit.
 CREATE TABLE revised (last INTEGER NOT NULL) STRICT;
-INSERT INTO revised (last) VALUES (0);
 
--- A claim that has ended says since when something else says whose a reading is.
-CREATE INDEX claim_of ON claim (reading);
+-- What moved before this was told to nobody: each patient's receivers ask once.
+INSERT INTO revision (id, tenant, patient, from_ms, until_ms, made_ms)
+    SELECT row_number() OVER (ORDER BY id), tenant, id, 0, 1 << 62,
+        CAST(unixepoch('subsec') * 1000 AS INTEGER)
+    FROM patient ORDER BY id;
+INSERT INTO revised (last) SELECT count(*) FROM revision;
+
+-- When the last claim of a reading that has ended did: since then something else says
+-- whose it is. It outlives the claim, which is erased with its patient.
+CREATE TABLE released (
+    reading INTEGER PRIMARY KEY,
+    ended_ms INTEGER NOT NULL
+) STRICT;
+INSERT INTO released (reading, ended_ms)
+    SELECT reading, max(ended_ms) FROM claim WHERE ended_ms IS NOT NULL
+    GROUP BY reading;
 
 -- Since when a patient has their name. Of those from before it is no later than this.
 ALTER TABLE patient ADD COLUMN named_ms INTEGER NOT NULL DEFAULT 0;
