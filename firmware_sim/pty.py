@@ -18,6 +18,9 @@ from firmware_sim.bench import SerialBench, Wait
 
 _PIECE = 4096  # bytes in one read
 _LOOK_S = 0.05  # how often to look whether a host has come
+# Whoever opens a port throws away what came before it was ready; on a busy machine that
+# takes a while, and nobody switches a device on as fast.
+_SWITCHED_ON_S = 0.3
 _LOCKS = Path("/proc/locks")
 
 
@@ -109,8 +112,8 @@ class Port:
         while True:
             await asyncio.sleep(_LOOK_S)
             is_open = _is_locked(theirs) and self._is_understood(theirs)
-            if is_open and not was_open:
-                self._send(self._bench.plugged())
+            if is_open and not was_open and (said := [*self._bench.plugged()]):
+                self._send([Wait(_SWITCHED_ON_S), *said])
             was_open = is_open
 
     def _is_understood(self, theirs: int) -> bool:
