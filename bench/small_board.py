@@ -183,20 +183,18 @@ def status(data: Path) -> dict[str, Any]:
     return found
 
 
-def memory_mb(pid: int, name: str) -> float:
-    """Return a sum over a process's memory: ``Rss`` or ``Pss``."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+def memory_mb(pid: int, file: str, name: str) -> float:
+    """Return one figure of a process's memory.
+
+    Args:
+        pid: The process.
+        file: Of those below its folder: ``smaps_rollup`` or ``status``.
+        name: A line of it: ``Rss``, ``Pss``, or ``VmHWM``, the most that was resident.
+    """
+    for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) / 1024
     raise ValueError(name)
-
-
-def most_resident_mb(pid: int) -> float:
-    """Return the most of a process's memory that was resident at a time."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    raise ValueError(pid)
 
 
 def cpu_s(pid: int) -> float:
@@ -267,8 +265,10 @@ class Board:
                     sleep(max(0.0, kernels_s + _SETTLED_S - monotonic()))
                 idle = self._idle(part.pid) if whole else 0.0
                 found = status(data)
-                rss_mb, pss_mb = (memory_mb(part.pid, n) for n in ("Rss", "Pss"))
-                most_rss_mb = most_resident_mb(part.pid)
+                rss_mb, pss_mb = (
+                    memory_mb(part.pid, "smaps_rollup", name) for name in ("Rss", "Pss")
+                )
+                most_rss_mb = memory_mb(part.pid, "status", "VmHWM")
                 part.terminate()
                 late_ms = stall_ms(part, ready_s, kernels_s + 1)
             peak_mb = peak(group)

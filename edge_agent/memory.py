@@ -42,21 +42,24 @@ def share_heap() -> None:
         set_option(_TRIM_THRESHOLD, _FREE_BYTES)
 
 
-def let_go() -> None:
+def let_go(smaps: Path = _SMAPS) -> None:
     """Have nothing mapped of the libraries but what is touched from now on.
 
     Does nothing where the system does not tell what is mapped.
+
+    Args:
+        smaps: Where it tells.
     """
     try:
-        smaps = _SMAPS.read_bytes()
+        told = smaps.read_bytes()
     except OSError:
         return
     madvise = ctypes.CDLL(None).madvise
-    for start, end in _as_in_files(smaps):
+    for start, end in _as_in_files(told):
         madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _DONTNEED)
 
 
-def _as_in_files(smaps: bytes) -> Iterator[tuple[int, int]]:
+def _as_in_files(told: bytes) -> Iterator[tuple[int, int]]:
     """Yield where the parts of libraries begin and end that are as in their files.
 
     What was written to is lost with its page: addresses that the loader fills in, say.
@@ -64,7 +67,7 @@ def _as_in_files(smaps: bytes) -> Iterator[tuple[int, int]]:
     stands before such a part is done, though another thread may load a library now.
     """
     writable = set()
-    for part in reversed(list(_PART.finditer(smaps))):
+    for part in reversed(list(_PART.finditer(told))):
         start, end, write, path, written, swapped = part.groups()
         if write == b"w":
             writable.add(path)

@@ -17,6 +17,7 @@ from gateway.store import Store, Stored, marks
 from gateway.store.database import Change, Scalar
 from gateway.store.gone import keep_digests
 from gateway.store.sqlite_overwrite import overwrite
+from gateway.webhooks import Webhooks
 
 _PAGE = 500
 
@@ -31,15 +32,7 @@ _CLAIMS = (
     "DELETE FROM released WHERE reading IN ({})",
 )
 _READINGS = f"DELETE FROM reading WHERE {_THESE}"  # noqa: S608
-_WEBHOOKS = (
-    # In the order in which `Webhooks.take` waits.
-    "UPDATE webhook SET whole = whole WHERE patient = :patient",
-    """DELETE FROM subscription WHERE webhook IN
-        (SELECT id FROM webhook WHERE patient = :patient)""",
-    """DELETE FROM stretch WHERE webhook IN
-        (SELECT id FROM webhook WHERE patient = :patient)""",
-    "DELETE FROM webhook WHERE patient = :patient",
-)
+_WEBHOOKS = "SELECT id FROM webhook WHERE patient = :patient ORDER BY id"
 _UNCOUNT = """
     UPDATE tally SET readings = readings - :readings, flagged = flagged - :flagged,
         first_utc_ms = :first_ms, last_utc_ms = :last_ms
@@ -85,6 +78,7 @@ class Erasure:
     def __init__(self, store: Store, chart: Chart, access: Access) -> None:
         self._store, self._chart, self._access = store, chart, access
         self._database = store.database
+        self._webhooks = Webhooks(store.database)
 
     def erase(self, who: Principal, patient: Patient) -> Erased:
         """Take away a patient and their readings.
@@ -126,12 +120,12 @@ class Erasure:
                     f"DELETE FROM {table} WHERE patient = :patient",  # noqa: S608
                     patient=patient.id,
                 )
-            for statement in _WEBHOOKS:
-                change.rows(statement, patient=patient.id)
+            for (hook,) in change.rows(_WEBHOOKS, patient=patient.id):
+                self._webhooks.remove(change, hook)
             change.rows("DELETE FROM patient WHERE id = :patient", patient=patient.id)
-        # PostgreSQL gives the room free in its own time, and keeps its own log.
-        done = self._database.engine == "sqlite" and overwrite(self._database)
-        return Erased(readings, amendments, quarantine, overwritten=done)
+        return Erased(
+            readings, amendments, quarantine, overwritten=overwrite(self._database)
+        )
 
     def _theirs(self, patient: Patient) -> Iterator[list[Stored]]:
         """Yield a patient's readings, some at a time; a look may meet none."""

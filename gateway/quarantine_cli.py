@@ -149,8 +149,8 @@ def delete(
             click.confirm("Delete for good?", abort=True, err=True)
         access, who = at_the_console(store)
         gone = [one for one in chosen if take_away(access, who, one, why)]
+        overwritten = overwrite(store.database)
         is_sqlite = store.database.engine == "sqlite"
-        overwritten = is_sqlite and overwrite(store.database)
     for message in gone:
         told = _told(message) | _held(message) | {"overwritten": overwritten}
         line = f"{message.id:>8}  deleted  {message.topic}  {_contents(told)}"

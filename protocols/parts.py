@@ -16,7 +16,7 @@ def pipeline() -> Any:  # noqa: ANN401 - a class of numba's kind
     codegen: Any = import_module("numba.core.codegen")
     compiler: Any = import_module("numba.core.compiler")
 
-    class Part(codegen.AOTCodeLibrary):  # type: ignore[misc]
+    class Part(codegen.AOTCodeLibrary):
         def _optimize_final_module(self) -> None:
             """Leave it to the kernels."""
 
@@ -24,7 +24,7 @@ def pipeline() -> Any:  # noqa: ANN401 - a class of numba's kind
             """Return what means that Python can't call it."""
             return 0
 
-    class Parts(codegen.AOTCPUCodegen):  # type: ignore[misc]
+    class Parts(codegen.AOTCPUCodegen):
         _library_class = Part
 
         def set_env(self, _name: str, _env: object) -> None:
@@ -32,7 +32,7 @@ def pipeline() -> Any:  # noqa: ANN401 - a class of numba's kind
 
     parts = Parts("inners")
 
-    class Pipeline(compiler.Compiler):  # type: ignore[misc]
+    class Pipeline(compiler.Compiler):
         def __init__(
             self, types: object, target: object, _: None, *more: object
         ) -> None:

@@ -74,9 +74,10 @@ def router(parts: Parts) -> APIRouter:
     @routes.get("/webhooks/{number}", response_model=shapes.Webhook)
     def webhook(who: Caller, number: Number) -> Exact:
         """Return one webhook, and how it fares."""
-        for shown in book.shown([book.find(who, number)]):
-            return Exact(shown)
-        raise HTTPException(404)
+        found = book.shown([book.find(who, number)])
+        if not found:
+            raise HTTPException(404)
+        return Exact(found[0])
 
     @routes.delete("/webhooks/{number}", status_code=204)
     def remove(who: Caller, number: Number) -> Response:

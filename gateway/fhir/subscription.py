@@ -142,7 +142,6 @@ class Subscriptions:
         hook = self._hooks.webhook(number, who.tenant)
         patient = None if hook is None else hook.patient
         with self._access.recorded(who, "fhir.unsubscribed", patient=patient) as change:
-            change.rows("DELETE FROM subscription WHERE webhook = :id", id=number)
             self._hooks.remove(change, number)
         return True
 

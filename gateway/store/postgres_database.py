@@ -14,7 +14,8 @@ from threading import BoundedSemaphore
 from typing import Any, Literal, LiteralString
 
 import psycopg
-from psycopg.abc import Buffer
+from psycopg import pq
+from psycopg.abc import AdaptContext, Buffer
 from psycopg.adapt import AdaptersMap, Dumper, Loader
 from psycopg.types.numeric import NumericBinaryLoader
 from psycopg.types.string import BytesBinaryDumper
@@ -88,11 +89,17 @@ class _LoadedText(Loader):
         return _unescaped(text) if "\x1a" in text else text
 
 
-class _Sum(NumericBinaryLoader):
+class _Sum(Loader):
     """A sum of integers, which PostgreSQL has as a numeric."""
 
-    def load(self, data: Buffer) -> int | float:  # type: ignore[override]
-        found = super().load(data)
+    format = pq.Format.BINARY
+
+    def __init__(self, oid: int, context: AdaptContext | None = None) -> None:
+        super().__init__(oid, context)
+        self._numeric = NumericBinaryLoader(oid, context)
+
+    def load(self, data: Buffer) -> int | float:
+        found = self._numeric.load(data)
         exponent = found.as_tuple().exponent
         is_whole = isinstance(exponent, int) and exponent >= 0
         return int(found) if is_whole else float(found)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import fields, make_dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cache, lru_cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cbor2
 import msgspec
@@ -34,6 +34,9 @@ from protocols.observation import (
 from protocols.uplink import frames
 from protocols.uplink.group import KINDS
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 _REMEMBERED = 1 << 14
 _FEW = 1 << 10
 _MINUTES = 1 << 11  # a day has 1,440
@@ -41,7 +44,7 @@ _USUAL = len("2026-03-01T07:30:00")
 _SHORT = 2 + 24  # from 24 bytes on CBOR tells the length apart
 
 _Pairs = tuple[tuple[str, str], ...]
-_T = TypeVar("_T")
+_T = TypeVar("_T", bound="DataclassInstance")
 _VALUES = msgspec.json.Decoder(list[tuple[str, str, str | None, int]])
 _PAIRS = msgspec.json.Decoder(_Pairs)
 _NAMES = msgspec.json.Decoder(tuple[str, ...])
@@ -59,7 +62,7 @@ def quickly(kind: type[_T]) -> Callable[..., _T]:
     Source: The Python Language Reference, 3.3.2.4.1: a class may be assigned if both
     have the same ``__slots__``.
     """
-    names = [one.name for one in fields(kind)]  # type: ignore[arg-type]
+    names = [one.name for one in fields(kind)]
     still_open: Any = make_dataclass(kind.__name__, names, slots=True)
 
     def make(*values: object) -> _T:

@@ -22,8 +22,11 @@ def overwrite(database: Database) -> bool:
     were overwritten is beyond it.
 
     Args:
-        database: Of SQLite.
+        database: Of any engine. PostgreSQL gives the room free in its own time, and
+            keeps its own log: that is not done here.
     """
+    if database.engine != "sqlite":
+        return False
     ((_, _, path),) = database.rows("PRAGMA database_list")
     connection = apsw.Connection(path)
     try:

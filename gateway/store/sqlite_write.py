@@ -164,10 +164,11 @@ class Writer:
         self._stations: dict[tuple[str, str], int] = {}
         self._devices: dict[tuple[str, str], int] = {}
         self._drivers: dict[tuple[str, str], int] = {}
+        self._known = self._stations, self._devices, self._drivers
 
     def commit(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         """Write ``deliveries`` in one transaction, as `Store.commit` says."""
-        for known in (self._stations, self._devices, self._drivers):
+        for known in self._known:
             if len(known) > self._remembered:
                 known.clear()
         done = False
@@ -177,7 +178,7 @@ class Writer:
             done = True
         finally:
             if not done:
-                for known in (self._stations, self._devices, self._drivers):
+                for known in self._known:
                     known.clear()
         return found
 

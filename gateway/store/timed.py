@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from heapq import merge
 from itertools import islice
 from typing import Any
@@ -17,6 +18,34 @@ _ORDER = "ORDER BY r.utc_ms {0}, r.id {0} LIMIT :limit"
 
 Moment = tuple[int, int]
 """Of a reading: its true time, its id."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """Which readings of a span, whichever it is, and in which order."""
+
+    kinds: Collection[Kind] | None
+    after: Moment | None
+    limit: int
+    newest_first: bool
+
+    @property
+    def order(self) -> str:
+        return _ORDER.format("DESC" if self.newest_first else "ASC")
+
+    def of(self, span: Span, own: str = "") -> tuple[list[str], dict[str, Any]]:
+        """Return what is asked of a row of a span, and the values for its marks.
+
+        Args:
+            span: Which.
+            own: What the marks of the span end with, where others are beside it.
+        """
+        where, values = _of(span, self.kinds, own)
+        if self.after is not None:
+            sign = "<" if self.newest_first else ">"
+            where.append(f"(r.utc_ms, r.id) {sign} (:utc, :id)")
+            values["utc"], values["id"] = self.after
+        return where, values
 
 
 class Timed:
@@ -45,84 +74,53 @@ class Timed:
             The readings, less those that were taken away meanwhile; and the moment of
             the last one looked at, None if there are no more.
         """
+        asked = _Asked(kinds, after, limit, newest_first)
         is_served = self._database.engine == "postgres" and len(spans) <= _FEW
-        way = self._at_once if is_served else self._in_two_steps
-        return way(spans, kinds, after, limit, newest_first=newest_first)
+        return (
+            self._at_once(spans, asked) if is_served else self._by_moments(spans, asked)
+        )
 
     def _at_once(
-        self,
-        spans: Sequence[Span],
-        kinds: Collection[Kind] | None,
-        after: Moment | None,
-        limit: int,
-        *,
-        newest_first: bool,
+        self, spans: Sequence[Span], asked: _Asked
     ) -> tuple[list[Stored], Moment | None]:
         """Ask a server once, which takes longer than to find the first of all spans."""
-        order = _ORDER.format("DESC" if newest_first else "ASC")
-        values: dict[str, Any] = {"limit": limit}
+        values: dict[str, Any] = {"limit": asked.limit}
         parts = []
         for at, span in enumerate(spans):
-            where, own = _of(span, kinds, f"_{at}")
-            if after is not None:
-                where.append(_beyond(newest_first=newest_first))
-                values["utc"], values["id"] = after
+            where, own = asked.of(span, f"_{at}")
             values |= own
             parts.append(
-                f"(SELECT * FROM reading r WHERE {' AND '.join(where)} {order})"  # noqa: S608
+                f"(SELECT * FROM reading r WHERE {' AND '.join(where)} {asked.order})"  # noqa: S608
             )
-        return self._whole.first(" UNION ALL ".join(parts), order, values)
+        return self._whole.first(" UNION ALL ".join(parts), asked.order, values)
 
-    def _in_two_steps(
-        self,
-        spans: Sequence[Span],
-        kinds: Collection[Kind] | None,
-        after: Moment | None,
-        limit: int,
-        *,
-        newest_first: bool,
+    def _by_moments(
+        self, spans: Sequence[Span], asked: _Asked
     ) -> tuple[list[Stored], Moment | None]:
         """Ask for moments first, and only for rows that are told."""
-        of_spans = [
-            self._times(span, at, kinds, after, limit, newest_first=newest_first)
-            for at, span in enumerate(spans)
-        ]
-        some = [*islice(merge(*of_spans, reverse=newest_first), limit)]
+        of_spans = [self._moments(span, at, asked) for at, span in enumerate(spans)]
+        some = [*islice(merge(*of_spans, reverse=asked.newest_first), asked.limit)]
         within: dict[int, list[Moment]] = defaultdict(list)
         for utc_ms, number, at in some:
             within[at].append((utc_ms, number))
         whole = self._whole.within(
-            _narrowed(spans[at], kinds, own) for at, own in within.items()
+            _narrowed(spans[at], asked.kinds, own) for at, own in within.items()
         )
         stored = {one.id: one for one in whole}
         found = [stored[number] for _, number, _ in some if number in stored]
-        return found, some[-1][:2] if len(some) == limit else None
+        return found, some[-1][:2] if len(some) == asked.limit else None
 
-    def _times(
-        self,
-        span: Span,
-        at: int,
-        kinds: Collection[Kind] | None,
-        after: Moment | None,
-        limit: int,
-        *,
-        newest_first: bool,
+    def _moments(
+        self, span: Span, at: int, asked: _Asked
     ) -> list[tuple[int, int, int]]:
         """Return true times and ids of the first readings of the span ``at``."""
-        where, values = _of(span, kinds)
-        if after is not None:
-            where.append(_beyond(newest_first=newest_first))
-            values["utc"], values["id"] = after
+        where, values = asked.of(span)
         query = (
             f"SELECT r.utc_ms, r.id FROM reading r WHERE {' AND '.join(where)} "  # noqa: S608
-            f"{_ORDER.format('DESC' if newest_first else 'ASC')}"
+            f"{asked.order}"
         )
-        found = self._database.rows(query, limit=limit, **values)
+        found = self._database.rows(query, limit=asked.limit, **values)
         return [(row[0], row[1], at) for row in found]
-
-
-def _beyond(*, newest_first: bool) -> str:
-    return f"(r.utc_ms, r.id) {'<' if newest_first else '>'} (:utc, :id)"
 
 
 def _of(

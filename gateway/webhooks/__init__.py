@@ -39,6 +39,7 @@ _DUE = """dead = 0 AND due_ms <= :now_ms AND (
     AND o.leased_until_ms >= :now_ms
 )"""
 _LOCK = "UPDATE webhook SET whole = whole WHERE id = :id"
+_PARTS = (("subscription", "webhook"), ("stretch", "webhook"), ("webhook", "id"))
 
 
 class Webhooks:
@@ -100,10 +101,13 @@ class Webhooks:
         return webhook_of(found[0]), secret
 
     def remove(self, change: Change, number: int) -> None:
-        """Forget a webhook and all that it is yet to be told."""
+        """Forget a webhook, all that it is yet to be told, and the FHIR part of it."""
         change.rows(_LOCK, id=number)  # in the order in which `take` waits
-        change.rows("DELETE FROM stretch WHERE webhook = :number", number=number)
-        change.rows("DELETE FROM webhook WHERE id = :number", number=number)
+        for table, column in _PARTS:
+            change.rows(
+                f"DELETE FROM {table} WHERE {column} = :number",  # noqa: S608
+                number=number,
+            )
 
     def webhooks(self, tenant: str, after: int, limit: int) -> list[Webhook]:
         """Return at most ``limit`` webhooks behind ``after``, in order of id.

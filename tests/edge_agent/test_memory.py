@@ -133,14 +133,13 @@ def test_what_was_written_to_a_library_stays(library: Library) -> None:
 
 @linux
 def test_what_was_swapped_out_of_a_library_stays(
-    library: Library, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    library: Library, tmp_path: Path
 ) -> None:
     """A board that runs short writes it away: it is not in memory, nor in the file."""
     swapped = tmp_path / "smaps"
     swapped.write_text(re.sub(r"\nSwap: +0 kB", "\nSwap: 4 kB", _SMAPS.read_text()))
-    monkeypatch.setattr("edge_agent.memory._SMAPS", swapped)
 
-    let_go()
+    let_go(swapped)
 
     assert library.is_mapped(0)
 
@@ -156,9 +155,7 @@ def test_a_library_that_is_being_loaded_is_left_alone(library: Library) -> None:
 
 
 def test_where_nobody_tells_what_is_mapped_nothing_happens(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     """An agent without /proc would end with its start, for the sake of some MB."""
-    monkeypatch.setattr("edge_agent.memory._SMAPS", tmp_path / "none")
-
-    let_go()
+    let_go(tmp_path / "none")

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.access import Role
+from gateway.access import LOCAL, Role
+from gateway.chart import Chart
+from gateway.erasure import Erasure
 from gateway.fhir.subscription import SECRET
 from gateway.webhooks import Webhooks
 from gateway.webhooks.courier import Courier
@@ -130,6 +132,26 @@ def test_a_subscription_that_was_ended_tells_nothing(
     assert ended.status_code == 204
     assert hook.calls == []
     assert clinic.refusal(f"Subscription/{made['id']}")[0] == 404
+
+
+@pytest.mark.parametrize("by", ["removal", "erasure"])
+def test_nothing_of_a_subscription_outlives_its_webhook(
+    clinic: Clinic, hook: Receiver, by: str
+) -> None:
+    """Its criteria name a patient."""
+    number = int(str(subscribe(clinic, hook.url)["id"]))
+    patient = clinic.registry.patient(1)
+    assert patient is not None
+
+    if by == "removal":
+        with clinic.store.database.change() as change:
+            Webhooks(clinic.store.database).remove(change, number)
+    else:
+        chart = Chart(clinic.store, clinic.registry)
+        Erasure(clinic.store, chart, clinic.access).erase(LOCAL, patient)
+
+    for table in ("subscription", "stretch", "webhook"):
+        assert clinic.store.database.rows(f"SELECT * FROM {table}") == []
 
 
 def test_a_readers_subscription_ends_with_the_consent(
