@@ -38,7 +38,7 @@ from protocols.uplink.receipt import Result
 from protocols.uplink.topics import Station, station_of
 
 _GROUP = 64
-_AT_ONCE = 4  # messages that are opened in one go
+_AT_ONCE = 16
 _BACK_OFF_S = (0.05, 5.0)
 _LOOK_UP_S = 0.2  # how often a thread that waits looks whether it should stop
 _TOLD_S = 10.0  # how often at most a station's flood is logged
