@@ -99,7 +99,7 @@ class Ingest:
         self._source, self._store, self._metrics = source, store, metrics
         self._tenant, self._announce, self._tracing = tenant, announce, tracing
         # The source's limit counts also what is being committed: put never waits
-        # unless the broker knows no limit.
+        # unless the broker knows no limit, or keeps none, as Mosquitto 2.0.11.
         self._queue = FairQueue[Station | None, _Waiting](source.most + 1)
         self._stopping = Event()
         self._commit_good = True

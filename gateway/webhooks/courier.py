@@ -12,6 +12,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -80,7 +81,7 @@ class Courier:
                     taken = []
                 for one in taken:
                     self._free -= 1
-                    work.create_task(self._work(one))
+                    work.create_task(self._apart(one))
                 await asyncio.sleep(_LOOK_S)
 
     async def work_off(self) -> int:
@@ -101,6 +102,14 @@ class Courier:
             until_ms=now_ms + _LEASE_MS,
             most=self._free,
         )
+
+    async def _apart(self, taken: Taken) -> None:
+        """Work on a stretch so that a fault of ours in it stops no other webhook's."""
+        (error,) = await asyncio.gather(self._work(taken), return_exceptions=True)
+        if error is not None:
+            hook = taken.webhook.id
+            _log.error("webhook.broken", extra={"webhook": hook}, exc_info=error)
+            await asyncio.to_thread(self._broken, taken)
 
     async def _work(self, taken: Taken) -> None:
         try:
@@ -228,6 +237,17 @@ class Courier:
             now_ms=now_ms,
             due_ms=now_ms + round(due_s * 1000),
         )
+
+    def _broken(self, taken: Taken) -> None:
+        now_ms = self._now_ms()
+        with suppress(StoreUnavailable):  # the lease ends by itself
+            self._hooks.failed(
+                self._holder,
+                taken.stretch,
+                "the gateway failed at it: its log says how",
+                now_ms=now_ms,
+                due_ms=now_ms + _LEASE_MS,
+            )
 
     def _told(self, taken: Taken, reached: int, on: bool) -> Taken | None:  # noqa: FBT001 - by `to_thread`
         stretch = taken.stretch

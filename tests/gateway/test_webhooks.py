@@ -272,6 +272,34 @@ def test_gateways_share_webhooks_and_never_tell_the_same_at_once(
     assert there.ids == [str(row.id) for row in bench.store.readings(FILTER, 0, 100)]
 
 
+def test_a_damaged_row_in_the_store_stops_no_other_webhook(
+    bench: Bench, there: Receiver
+) -> None:
+    """The gateway would else end with the courier, each time it is started anew."""
+    behind, _ = bench.add(there.url)
+    bench.arrive(1)
+    with bench.store.database.change() as change:
+        change.rows("UPDATE reading SET \"values\" = '[]'")
+    on, _ = bench.add(there.url)
+    bench.arrive(2)
+
+    async def run() -> None:
+        courier = bench.courier()
+        running = asyncio.create_task(courier.run())
+        for holds in (
+            lambda: there.ids == [str(bench.store.last())],
+            lambda: bench.stretch(behind).problem,
+        ):
+            assert await asyncio.to_thread(eventually, holds)
+        assert not running.done()
+        running.cancel()
+        await asyncio.wait({running})
+
+    asyncio.run(run())
+    assert "its log says how" in bench.stretch(behind).problem
+    assert bench.stretch(on).after == bench.store.last()
+
+
 def test_what_a_killed_gateway_was_telling_is_told_by_another(
     bench: Bench, there: Receiver
 ) -> None:
