@@ -37,7 +37,11 @@ _TOLD_EACH = 100_000  # readings between two words of progress
 @click.option("--device", help="Only this device's, by its id.")
 @click.option("--station", help="Only this station's, by its id.")
 @click.option("--kind", help="Only this kind; control solution is left out else.")
-@click.option("--since", metavar="TIME", help="True time: ISO 8601 with a zone.")
+@click.option(
+    "--since",
+    metavar="TIME",
+    help="True time: ISO 8601 with a zone. Leaves out what has none.",
+)
 @click.option("--until", metavar="TIME", help="Likewise, and before it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def export(

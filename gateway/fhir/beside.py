@@ -58,7 +58,12 @@ def notes(seen: Observation) -> Iterator[str]:
     """Yield for people what was told and has no code."""
     events = vocabulary().events.get(seen.kind)
     coded = {*(() if events is None else events.bits), *vocabulary().tests}
-    coded |= {*vocabulary().interpretations}
+    # What is questionable about it, a code does not say.
+    coded |= {
+        name
+        for name, code in vocabulary().interpretations.items()
+        if name == code or code != "questionable"
+    }
     if words := [plain(name) for name in seen.status if name not in coded]:
         yield f"The device's own status: {', '.join(words)}"
     if told := [f"{name} {plain(text)}" for name, text in _uncoded(seen)]:

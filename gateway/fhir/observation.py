@@ -385,6 +385,11 @@ def _contradicts(told: _Told, other: Amendment) -> bool:
 
 def _notes(told: _Told) -> Iterable[str]:
     yield from beside.notes(told.seen)
+    clock, ahead_min = told.seen.device_time, told.seen.offset_min
+    # Else the clock stands beside the true time, as it was.
+    if clock is not None and (ahead_min or told.stored.reading.utc_ms is None):
+        added = f", to which it says to add {ahead_min} min" if ahead_min else ""
+        yield f"The device's clock: {clock}{added}"
     for other in told.others:
         also = beside.summary(other.stored.reading.observation)
         yield f"Told again, received {instant(other.stored.received_ms)}: {also}"

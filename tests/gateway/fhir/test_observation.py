@@ -232,6 +232,29 @@ def test_the_devices_own_clock_stays_beside_the_true_time() -> None:
     assert references == [f"#{clock['id']}"]
 
 
+@pytest.mark.parametrize(
+    ("known", "ahead_min", "added"),
+    [
+        (True, 334, ", to which it says to add 334 min"),
+        (False, -60, ", to which it says to add -60 min"),
+        (False, None, ""),
+    ],
+)
+def test_a_clock_that_says_less_than_the_device_is_told_in_words(
+    known: bool, ahead_min: int | None, added: str
+) -> None:
+    """What a meter wants added to its clock, and a clock that nobody could place."""
+    plain = glucose(5)
+    read = replace(plain, observation=replace(plain.observation, offset_min=ahead_min))
+    if not known:
+        unknown = TimeMethod.UNKNOWN
+        read = replace(read, utc_ms=None, time_method=unknown, time_bound_ms=None)
+
+    notes = [one["text"] for one in only(read)["note"]]
+
+    assert notes == [f"The device's clock: 2026-03-01T07:30:00{added}"]
+
+
 @pytest.mark.parametrize("flag", [*Quality][0:])
 def test_no_flag_is_lost(flag: Quality) -> None:
     found = only(glucose(1, quality=flag))
@@ -254,6 +277,19 @@ def test_what_a_device_says_against_its_value_is_an_interpretation() -> None:
 
     codes = [one["coding"][0]["code"] for one in found["interpretation"]]
     assert codes == ["early-indication", "questionable"]
+    assert "note" not in found
+
+
+def test_what_may_be_control_solution_is_questionable_and_says_why() -> None:
+    """A meter that marks strips so may mean a person's ketone, or none's."""
+    value = Value(Quantity.KETONE, Unit.MMOL_PER_L, Decimal("1.5"))
+    found = only(of(Kind.KETONE, value, status=("maybe_control_solution",)))
+
+    (code,) = [one["coding"][0]["code"] for one in found["interpretation"]]
+    assert code == "questionable"
+    assert [one["text"] for one in found["note"]] == [
+        "The device's own status: maybe_control_solution"
+    ]
 
 
 def test_a_demonstration_is_marked_as_no_treatment() -> None:
