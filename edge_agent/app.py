@@ -69,7 +69,7 @@ async def _tasks(
         group.create_task(uplink.run())
         group.create_task(_start(station.health))
         if station.radio is not None:
-            peers = [device.peer.upper() for device, _ in drivers]
+            peers = [device.peer for device, _ in drivers]
             group.create_task(station.radio.run(peers))
         for device, driver in drivers:
             group.create_task(attend(station, device, driver))

@@ -5,7 +5,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from time import time
 
@@ -141,13 +141,16 @@ def status(data: Path, *, as_json: bool) -> None:
             "name its folder with --data"
         )
     with _our_errors():
-        box = outbox.Outbox(data / "outbox.db", read_only=True)
-        counts = box.counts()
-        box.close()
+        try:
+            with closing(outbox.Outbox(data / "outbox.db", read_only=True)) as box:
+                held = health.of_outbox(box, found)
+        except outbox.Damaged as error:
+            # An agent that runs keeps the file, and goes on with what can be read.
+            held = {"problem": f"{error}; mend it by 'vitalwire agent run'"}
     shown: Shown = {
         "running": health.is_running(found.get("pid")),
         **found,
-        "outbox": {name: getattr(counts, name) for name in counts.__slots__},
+        "outbox": held,
     }
     told = shown if as_json else health.for_people(shown, time())
     click.echo(_dumps(told) if as_json else _table(told))

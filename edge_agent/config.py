@@ -92,8 +92,8 @@ class Device(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def peer(self) -> str:
-        """Where the device is met: its address or its port."""
-        return self.address or self.port or ""
+        """Where the device is met: its address in capitals, or its port."""
+        return (self.address or "").upper() or self.port or ""
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -146,7 +146,7 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: {error}") from error
     for device in found.device:
         _check(device, path)
-    peers = [device.peer.upper() for device in found.device]
+    peers = [device.peer for device in found.device]
     for peer in peers:
         if peers.count(peer) > 1:
             raise ConfigError(f"{path}: {peer} stands there twice")

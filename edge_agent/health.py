@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import time
 
+from edge_agent.outbox import Outbox
+
 _log = logging.getLogger(__name__)
 
 _FILE = "status.json"
@@ -94,6 +96,29 @@ def read(folder: Path) -> dict[str, object] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def of_outbox(outbox: Outbox, status: dict[str, object]) -> dict[str, object]:
+    """Return what an outbox holds, and what somebody has to do for it to go out.
+
+    Args:
+        outbox: To look at.
+        status: As `read` returns it.
+    """
+    devices = status.get("devices")
+    journaled = []
+    for peer, driver, count in outbox.journaled_of():
+        known = devices.get(peer) if isinstance(devices, dict) else None
+        told = f"{count} of {driver} at {peer}"
+        if not isinstance(known, dict) or known.get("driver") != driver:
+            told += ": configure it so again, and they are captured"
+        journaled.append(told)
+    counts = outbox.counts()
+    return {
+        **{name: getattr(counts, name) for name in counts.__slots__},
+        "journaled_of": journaled,
+        "damaged": outbox.damaged(),
+    }
 
 
 def for_people(status: dict[str, object], now_s: float) -> dict[str, object]:

@@ -13,9 +13,9 @@ from pathlib import Path
 import apsw
 import cbor2
 
-from edge_agent import records
+from edge_agent import outbox_renewal, records
 from edge_agent.outbox_batches import Batches
-from edge_agent.outbox_file import OutboxError, OutboxFile, set_aside
+from edge_agent.outbox_file import Damaged, OutboxError, OutboxFile, set_aside
 from protocols.errors import DecodeError
 from protocols.observation import (
     Device,
@@ -26,7 +26,7 @@ from protocols.observation import (
     key,
 )
 
-__all__ = ["Counts", "Journaled", "Judge", "Outbox", "OutboxError"]
+__all__ = ["Counts", "Damaged", "Journaled", "Judge", "Outbox", "OutboxError"]
 
 _ROOM_BYTES = 65_536
 _FLAGS_BYTES = 8  # by which a record grows at most that is flagged
@@ -207,6 +207,22 @@ class Outbox:
                 (peer, driver),
             )
             return [Journaled(*row) for row in rows]
+
+    def journaled_of(self) -> list[tuple[str, str, int]]:
+        """Return where and by what driver payloads were written down, and how many."""
+        with self._file.reading() as db:
+            rows = db.execute(
+                "SELECT peer, driver, count(*) FROM journal "
+                "GROUP BY peer, driver ORDER BY peer, driver"
+            )
+            return [
+                (str(peer), str(driver), int(count)) for peer, driver, count in rows
+            ]
+
+    def damaged(self) -> list[str]:
+        """Return the damaged files that were replaced and still stand there."""
+        with self._file.reading() as db:
+            return outbox_renewal.kept(db, self._file.path.parent)
 
     def unjournal(self, peer: str, payload: bytes) -> None:
         """Forget a payload that was written down and tells no reading."""

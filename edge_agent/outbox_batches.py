@@ -7,6 +7,8 @@ can no more be read, for a bad block say, is kept apart, so that it stops no oth
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import apsw
+
 from edge_agent import records
 from edge_agent.outbox_file import OutboxError, OutboxFile, set_aside
 from protocols.errors import DecodeError, Fault
@@ -106,7 +108,8 @@ class Batches:
         # counter comes first: of two that took the same readings one sees by it that
         # it came too late.
         while True:
-            counter = self._next_counter()
+            with self._file.reading() as db:
+                counter = _next_counter(db)
             if not (rows := self._next(most)):
                 return None
             try:
@@ -118,7 +121,7 @@ class Batches:
                 self._set_aside(station, now_ms, rows)
                 continue
             with self._file.transaction() as db:
-                if self._next_counter() != counter:
+                if _next_counter(db) != counter:
                     continue
                 db.execute(
                     "INSERT INTO batch (counter, message, digest, urgent) "
@@ -173,9 +176,9 @@ class Batches:
         settled = []
         with self._file.transaction() as db:
             for entry in entries:
-                row = self._file.one(
-                    "SELECT counter FROM batch WHERE digest = ?", entry.digest
-                )
+                row = db.execute(
+                    "SELECT counter FROM batch WHERE digest = ?", (entry.digest,)
+                ).fetchone()
                 if row is None:
                     continue
                 counter = int(row[0])
@@ -205,10 +208,6 @@ class Batches:
                     break
         return rows
 
-    def _next_counter(self) -> int:
-        row = self._file.one("SELECT seq FROM sqlite_sequence WHERE name = 'batch'")
-        return 1 if row is None else int(row[0]) + 1
-
     def _waiting(self, urgent: int, most: int) -> list[int]:
         with self._file.reading() as db:
             rows = db.execute(
@@ -227,6 +226,12 @@ class Batches:
                 with self._file.transaction() as db:
                     set_aside(db, ("", "", "outbox", record, problem), now_ms)
                     db.execute("DELETE FROM reading WHERE id = ?", (number,))
+
+
+def _next_counter(db: apsw.Connection) -> int:
+    last = "SELECT seq FROM sqlite_sequence WHERE name = 'batch'"
+    row = db.execute(last).fetchone()
+    return 1 if row is None else int(row[0]) + 1
 
 
 def _problem(station: str, now_ms: int, record: bytes) -> str | None:

@@ -327,6 +327,8 @@ def test_status_shows_the_agent_and_what_waits(tmp_path: Path) -> None:
             "journaled": 0,
             "undecoded": 0,
             "oldest_ms": 1_772_000_000_001,
+            "journaled_of": [],
+            "damaged": [],
         },
     }
     assert re.search(r"^  waiting +2$", text.stdout, re.MULTILINE)
@@ -396,18 +398,66 @@ def test_status_with_a_time_that_is_none_is_shown(tmp_path: Path, seconds: str) 
     assert re.search(r"^  oldest +-$", found.stdout, re.MULTILINE)
 
 
-@pytest.mark.parametrize("file", [None, b"no database" * 500])
-def test_status_of_a_broken_memory_is_one_line(
-    tmp_path: Path, file: bytes | None
-) -> None:
+def test_status_of_a_memory_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "status.json").write_text('{"pid": 1}')
-    if file is not None:
-        (tmp_path / "outbox.db").write_bytes(file)
 
     done = _process("agent", "status", "--data", str(tmp_path))
 
     assert b"Traceback" not in done.stderr
     assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+
+
+def test_status_of_a_damaged_memory_says_what_to_do(tmp_path: Path) -> None:
+    """Its other lines are worth most just then; and a station that runs mends it."""
+    (tmp_path / "status.json").write_text('{"pid": 4194305, "broker": "connected"}')
+    box = Outbox(tmp_path / "outbox.db")
+    box.capture(PEER, [reading(number) for number in range(100)])
+    ((root,),) = box._file.db.execute(
+        "SELECT rootpage FROM sqlite_schema WHERE name = 'reading_by_batch'"
+    ).fetchall()
+    assert isinstance(root, int)
+    box.close()
+    with (tmp_path / "outbox.db").open("r+b") as file:
+        file.seek((root - 1) * 4096)
+        file.write(bytes(12))
+
+    found = run("agent", "status", "--data", str(tmp_path), "--json")
+
+    assert found.exit_code == 0, found.stderr
+    assert json.loads(found.stdout)["broker"] == "connected"
+    assert json.loads(found.stdout)["outbox"] == {
+        "problem": (
+            "the outbox is damaged: database disk image is malformed; "
+            "mend it by 'vitalwire agent run'"
+        )
+    }
+
+    Outbox(tmp_path / "outbox.db").close()  # as an agent opens it
+
+    text = run("agent", "status", "--data", str(tmp_path)).stdout
+    assert re.search(r"^  waiting +100$", text, re.MULTILINE)
+    assert re.search(
+        r"^  damaged +outbox\.damaged-\S+\.db: could not", text, re.MULTILINE
+    )
+
+
+def test_status_names_the_devices_whose_payloads_wait(tmp_path: Path) -> None:
+    """Of a device that is not configured any more nobody would ever capture them."""
+    box = Outbox(tmp_path / "outbox.db")
+    for driver, peer in (("test", PEER), ("test", "/dev/x"), ("other", PEER)):
+        box.journal(peer, driver, [("source", b"1"), ("source", b"2")], 5)
+    box.close()
+    status = {"pid": 4194305, "devices": {PEER: {"driver": "test"}}}
+    (tmp_path / "status.json").write_text(json.dumps(status))
+
+    found = run("agent", "status", "--data", str(tmp_path), "--json")
+
+    again = ": configure it so again, and they are captured"
+    assert json.loads(found.stdout)["outbox"]["journaled_of"] == [
+        f"2 of test at /dev/x{again}",
+        f"2 of other at {PEER}{again}",
+        f"2 of test at {PEER}",
+    ]
 
 
 @pytest.mark.parametrize(

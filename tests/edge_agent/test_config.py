@@ -124,6 +124,15 @@ def test_a_mistake_is_told_with_its_file(
     assert "\n" not in text
 
 
+def test_an_address_is_the_same_however_it_is_written(tmp_path: Path) -> None:
+    """What was journaled of a cuff, and its key, are found by it."""
+    text = 'station = "s"\n[[device]]\ndriver = "x"\naddress = "c0:ff:ee:00:00:0a"\n'
+
+    assert _load(tmp_path, text).device[0].peer == "C0:FF:EE:00:00:0A"
+    port = text.replace("address", "port").replace("c0:", "/dev/c0:")
+    assert _load(tmp_path, port).device[0].peer == "/dev/c0:ff:ee:00:00:0a"
+
+
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="give another file with --config"):
         load(tmp_path / "none.toml")

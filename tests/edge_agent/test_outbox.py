@@ -20,7 +20,7 @@ import apsw
 import pytest
 
 from edge_agent import records
-from edge_agent.outbox import Counts, Journaled, Outbox, OutboxError
+from edge_agent.outbox import Counts, Damaged, Journaled, Outbox, OutboxError
 from edge_agent.outbox_batches import Message, Unbatched
 from protocols.errors import DecodeError
 from protocols.observation import Observation, Reading, TimeMethod
@@ -606,16 +606,27 @@ def test_a_newer_outbox_is_refused_and_left_as_it_is(path: Path) -> None:
     db.close()
 
 
-@pytest.mark.parametrize("read_only", [False, True])
-def test_a_file_that_is_no_outbox_is_told_in_our_words(
-    path: Path, *, read_only: bool
-) -> None:
-    """A damaged file is an operator's problem, and no traceback."""
+def test_a_file_that_is_no_outbox_is_told_in_our_words_and_kept(path: Path) -> None:
+    """Whatever it was, devices are read; and nobody's file is thrown away."""
     path.parent.mkdir()
-    path.write_bytes(b"this is no database, whatever its name says" * 200)
+    found = b"this is no database, whatever its name says" * 200
+    path.write_bytes(found)
 
-    with pytest.raises(OutboxError, match=r"outbox\.db"):
-        Outbox(path, read_only=read_only)
+    with pytest.raises(Damaged, match=r"outbox\.db: file is not a database"):
+        Outbox(path, read_only=True)
+    assert path.read_bytes() == found
+
+    outbox = Outbox(path)
+    (told,) = outbox.damaged()
+    name, _, lost = told.partition(": ")
+    assert lost.startswith("could not read anything; ")
+    assert path.with_name(name).read_bytes() == found
+    assert outbox.capture(PEER, [reading(1)]) == 1
+    # What counter the last one came to is not known.
+    made = outbox.batches.make("s", 1)
+    assert made is not None
+    assert made.counter > 1 << 40
+    outbox.close()
 
 
 def test_a_missing_file_is_told_in_our_words(path: Path) -> None:
@@ -823,6 +834,40 @@ def test_a_memory_of_the_first_version_is_kept(tmp_path: Path) -> None:
     assert known is not None
     assert known.id == "id"
     assert len(box.key("peer")) == 16
+    box.close()
+
+
+def test_addresses_of_a_memory_of_version_4_are_found_in_capitals(
+    tmp_path: Path,
+) -> None:
+    """Written otherwise in the configuration, what a cuff told was never captured."""
+    path = tmp_path / "outbox.db"
+    box = Outbox(path)
+    box.meet(PEER, METER)
+    key = box.key(PEER)
+    box.meet(PEER.lower(), replace(METER, firmware="2.0"))
+    box.meet("/dev/ttyUSB0", METER)
+    newer = box.key(PEER.lower())
+    for peer in (PEER, PEER.lower(), "/dev/ttyUSB0"):
+        box.journal(peer, "test", [("source", peer.encode())], 5)
+        box.keep_undecoded(
+            peer, "test", "source", b"\xff", problem="why", received_ms=5
+        )
+    box._file.db.pragma("user_version", 4)
+    box.close()
+    assert newer != key
+
+    box = Outbox(path)
+
+    assert box.device(PEER) == replace(METER, firmware="2.0")
+    assert box.key(PEER) == newer
+    assert [row.payload for row in box.journaled(PEER, "test")] == [
+        PEER.encode(),
+        PEER.lower().encode(),
+    ]
+    assert box.journaled_of() == [("/dev/ttyUSB0", "test", 1), (PEER, "test", 2)]
+    assert box.device("/dev/ttyUSB0") == METER
+    assert box.counts().undecoded == 3
     box.close()
 
 

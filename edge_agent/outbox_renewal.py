@@ -1,0 +1,266 @@
+"""A new file of what can still be read of a damaged outbox; the damaged one stays.
+
+No counter is given twice: the new file goes on behind the last one, or where that can't
+be read, far beyond what a station ever counts to. Readings whose batch is lost go into
+another; the gateway knows again what it has. Where readings are lost, what was seen is
+forgotten with them, so that a device that tells them again is heard.
+"""
+
+import logging
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from time import gmtime, strftime, time
+from typing import Any
+
+import apsw
+
+from edge_agent import outbox_cells
+
+_log = logging.getLogger(__name__)
+
+_KEPT = "outbox.damaged-"  # how the name of a damaged file begins
+_RENEWED = "outbox.renewed-"
+_SUFFIXES = ("", "-wal")  # of what belongs to one file
+_BUSY_MS = 5_000  # somebody may just look at it
+_FAR = 1 << 40
+_MOST_ID = (1 << 63) - 1
+_MOST_FAILURES = 20_000  # in one table; then all between what was read counts as lost
+DAMAGE = (apsw.CorruptError, apsw.NotADBError)  # what SQLite calls a damaged file
+_UNREADABLE = (*DAMAGE, apsw.IOError)
+
+_KEYS = {"seen": ("device", "name"), "filters": ("device",)}  # of those without a rowid
+
+Row = tuple[Any, ...]
+
+
+def renew(path: Path, schemas: Sequence[str]) -> None:
+    """Put a new file in a damaged one's place, with all of it that can be read.
+
+    Args:
+        path: The file; nobody has it open but to read.
+        schemas: What makes each version of it from the version before.
+
+    Raises:
+        apsw.Error: The new file can't be written; the damaged one stands as before.
+        OSError: Likewise.
+    """
+    stamp = strftime("%Y%m%dT%H%M%SZ", gmtime()) + f"-{secrets.token_hex(3)}"
+    part, kept = path.with_name("outbox.part"), f"{_KEPT}{stamp}.db"
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        part.with_name(part.name + suffix).unlink(missing_ok=True)
+    with closing(apsw.Connection(str(part))) as new:
+        part.chmod(0o600)
+        new.pragma("synchronous", "FULL")
+        with new, closing(apsw.Connection(str(path))) as old:
+            old.set_busy_timeout(_BUSY_MS)
+            lost = _copy(old, new, schemas)
+            facts = kept, f"could not read {lost}", int(time() * 1000)
+            new.execute(
+                "INSERT INTO undecoded (peer, driver, source, payload, problem, "
+                "received_ms) VALUES ('', '', ?, x'', ?, ?)",
+                facts,
+            )
+    # Under this name it is whole, and the next start too would put it in place.
+    part.replace(path.with_name(_RENEWED + stamp))
+    finish(path)
+    _log.error(
+        "outbox.damaged: could not read %s; a new one goes on with the rest, and the "
+        "damaged one stays as %s",
+        lost,
+        path.with_name(kept),
+    )
+
+
+def finish(path: Path) -> None:
+    """Put a renewed file in its place, also where that was broken off."""
+    for renewed in path.parent.glob(f"{_RENEWED}*"):
+        stamp = renewed.name.removeprefix(_RENEWED)
+        for suffix in _SUFFIXES:
+            # A log that stayed would be played back into the new file.
+            old = path.with_name(path.name + suffix)
+            if old.exists():
+                old.replace(path.with_name(f"{_KEPT}{stamp}.db{suffix}"))
+        path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
+        _flush(path.parent)
+        renewed.replace(path)
+        _flush(path.parent)
+
+
+def kept(db: apsw.Connection, folder: Path) -> list[str]:
+    """Return the damaged files that still stand in a folder, and what was lost."""
+    rows = db.execute(
+        "SELECT source, problem FROM undecoded WHERE peer = '' AND driver = '' "
+        "AND source LIKE ? ORDER BY source",
+        (f"{_KEPT}%",),
+    )
+    to_do = "replace the card, and delete this file when it is copied elsewhere"
+    return [
+        f"{name}: {lost}; {to_do}"
+        for name, lost in rows
+        if (folder / str(name)).exists()
+    ]
+
+
+def _copy(old: apsw.Connection, new: apsw.Connection, schemas: Sequence[str]) -> str:
+    """Copy what can be read, and return what can't be."""
+    try:
+        version = _number(old, "PRAGMA user_version")
+        found = {str(row[0]) for row in old.execute("SELECT name FROM sqlite_schema")}
+    except _UNREADABLE:
+        version, found = 0, set()
+    for schema in schemas[: version or None]:
+        new.execute(schema)
+    new.pragma("user_version", version or len(schemas))
+    new.pragma("defer_foreign_keys", "ON")
+    lost = {} if found else {"reading": "anything"}
+    tables = (
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%STRICT%'"
+    )
+    for table in _names(new, tables) if found else ():
+        told = _copy_table(old, new, table) if table in found else f"all of {table}"
+        if told:
+            lost[table] = told
+    _count_on(old, new)
+    new.execute(
+        "UPDATE reading SET batch = NULL WHERE batch NOT IN (SELECT counter FROM batch)"
+    )
+    if "reading" in lost:
+        new.execute("DELETE FROM seen")
+    return ", ".join(lost.values()) or "some pages, of which nothing is missing"
+
+
+def _copy_table(old: apsw.Connection, new: apsw.Connection, table: str) -> str:
+    """Copy the rows of a table that can be read, and return what can't be."""
+    width = len(new.execute(f"PRAGMA table_info({table})").fetchall())
+    insert = f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * width)})"  # noqa: S608
+    failed: list[object] = []
+    if table in _KEYS:
+        rows = _from_both_ends(old, f"SELECT * FROM {table}", _KEYS[table], failed)  # noqa: S608
+    else:
+        rows = _by_id(old, table, 1, _MOST_ID, failed)
+    for row in rows:
+        try:
+            new.execute(insert, row)
+        except (apsw.ConstraintError, apsw.MismatchError):
+            failed.append(row)  # no agent wrote such a one
+    count = f"SELECT count(*) FROM {table}"  # noqa: S608
+    known, copied = _indexed(old, new, table), _number(new, count)
+    if known > copied and table == "reading":
+        _copy_cells(old, new)
+        copied = _number(new, count)
+    if known > copied:
+        return f"{known - copied} of the rows of {table}"
+    return f"some of the rows of {table}" if failed and known < copied else ""
+
+
+def _by_id(
+    db: apsw.Connection, table: str, low: int, high: int, failed: list[object]
+) -> Iterator[Row]:
+    """Yield the rows of a range of ids; those that can't be read are passed over."""
+    ends = [low - 1, high + 1]
+    for end, order in enumerate(("ASC", "DESC")):
+        query = (
+            f"SELECT rowid, * FROM {table} WHERE rowid BETWEEN ? AND ? "  # noqa: S608
+            f"ORDER BY rowid {order}"
+        )
+        try:
+            for number, *row in db.execute(query, (ends[0] + 1, ends[1] - 1)):
+                ends[end] = number
+                yield tuple(row)
+        except _UNREADABLE as error:
+            failed.append(error)
+        else:
+            return
+    low, high = ends[0] + 1, ends[1] - 1
+    if low < high and len(failed) < _MOST_FAILURES:
+        middle = (low + high) // 2
+        yield from _by_id(db, table, low, middle, failed)
+        yield from _by_id(db, table, middle + 1, high, failed)
+
+
+def _from_both_ends(
+    db: apsw.Connection, query: str, key: tuple[str, ...], failed: list[object]
+) -> Iterator[Row]:
+    """Yield rows up to the first that can't be read, and those behind the last."""
+    for order in ("ASC", "DESC"):
+        by = ", ".join(f"{column} {order}" for column in key)
+        try:
+            yield from db.execute(f"{query} ORDER BY {by}")
+        except _UNREADABLE as error:
+            failed.append(error)
+        else:
+            return
+
+
+def _copy_cells(old: apsw.Connection, new: apsw.Connection) -> None:
+    """Copy readings that only the index of a damaged file knows of."""
+    there = {row[0] for row in new.execute("SELECT id FROM reading")}
+    missing = {}
+    indexed = "SELECT id, batch, urgent FROM reading INDEXED BY reading_by_batch"
+    try:
+        for number, *of in old.execute(indexed):
+            if number not in there:
+                missing[number] = of
+    except (*_UNREADABLE, apsw.SQLError):
+        pass  # which ones more is not known; nor, before version 4, which are urgent
+    for number, captured_ms, record in outbox_cells.find(Path(old.filename), missing):
+        batch, urgent = missing[number]
+        new.execute(
+            "INSERT OR IGNORE INTO reading (id, batch, captured_ms, record, urgent) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (number, batch, captured_ms, record, urgent),
+        )
+
+
+def _indexed(old: apsw.Connection, new: apsw.Connection, table: str) -> int:
+    """Return how many rows the indexes of a table know of; -1 if none can be read."""
+    most = -1
+    indexes = (
+        "SELECT name FROM sqlite_schema WHERE type = 'index' AND tbl_name = ? "
+        "AND ifnull(sql, '') NOT LIKE '%WHERE%'"
+    )
+    for index in _names(new, indexes, table):
+        try:
+            count = f"SELECT count(*) FROM {table} INDEXED BY {index}"  # noqa: S608
+            most = max(most, _number(old, count))
+        except _UNREADABLE:
+            continue
+    return most
+
+
+def _count_on(old: apsw.Connection, new: apsw.Connection) -> None:
+    """Let the new file's numbers go on behind the old one's."""
+    query = "SELECT max(seq) FROM sqlite_sequence WHERE name = ?"
+    for name in ("batch", "reading", "journal", "undecoded"):
+        try:
+            given = _number(old, query, name)
+        except (*_UNREADABLE, apsw.SQLError):
+            given = 0
+        if name == "batch" and not 0 < given < 4 * _FAR:
+            # It may be lost, and a clock may be wrong: go where none was ever given.
+            given = _FAR + secrets.randbelow(_FAR)
+        last = max(given, _number(new, query, name))
+        new.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))
+        new.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (name, last))
+
+
+def _number(db: apsw.Connection, query: str, *values: str) -> int:
+    """Return the number that a query finds; 0 for NULL."""
+    (found,) = db.execute(query, values).fetchall()[0]
+    return found if isinstance(found, int) else 0
+
+
+def _names(db: apsw.Connection, query: str, *values: str) -> list[str]:
+    return [str(row[0]) for row in db.execute(query, values)]
+
+
+def _flush(folder: Path) -> None:
+    """Have a folder's names on the disk before anything else is done."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
