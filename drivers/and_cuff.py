@@ -49,13 +49,12 @@ async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
     if identity is None:
         yield (identity := await identify(link))
     # Its window is short, and it wants just this order.
-    clock = await read_clock(link)
+    if (clock := await read_clock(link)) is not None:
+        yield clock
     if link.has(COMMAND):
         await link.write(COMMAND, SEND_ALL)
     await _set_clock(link, terms, None if clock is None else clock.time)
     await link.subscribe(_MEASUREMENT)
-    if clock is not None:
-        yield clock
     async for packet in _packets(link):
         for event in DRIVER.decode(packet, identity):
             yield event

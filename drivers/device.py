@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from hashlib import blake2b
 from typing import TypeVar
 from uuid import UUID
 
@@ -157,35 +156,6 @@ async def identify(link: GattLink) -> Identity:
         serial=await _text(link, device_information.SERIAL_NUMBER),
         firmware=await _text(link, device_information.FIRMWARE_REVISION),
     )
-
-
-def mark_of(newest: Sequence[bytes]) -> int:
-    """Return a mark by which the next visit knows the newest records again.
-
-    Several records, for one time may come twice when a clock is set back.
-
-    Args:
-        newest: What tells each of the newest records from others, in the order of
-            the walk; 1 to 7 records.
-    """
-    digest = blake2b(b"".join(newest), digest_size=7).digest()
-    return int.from_bytes(digest, "big") << 3 | len(newest)
-
-
-def marked(mark: int | None) -> int:
-    """Return how many records a mark of `mark_of` stands for; 0 for none."""
-    return 0 if mark is None else mark & 7
-
-
-def ends_with(walked: Sequence[bytes], mark: int | None) -> bool:
-    """Whether a walk has come to the records that ``mark`` stands for.
-
-    Args:
-        walked: What tells each record from others, of the last few at least.
-        mark: That of the last visit; None at the first one.
-    """
-    size = marked(mark)
-    return size > 0 and mark_of(walked[-size:]) == mark
 
 
 async def _text(link: GattLink, uuid: UUID) -> str:

@@ -3,12 +3,12 @@
 Measures: oxygen saturation and pulse rate, spot checks; no continuous measurement.
 Modes:    stored spot checks by RACP where there is one; else unasked, as they are made.
 Clock:    local time in each reading, where the device has a clock; never set here.
-History:  once only, without a memory; nothing is ever deleted from one here.
+History:  once only, without a memory; with one, all of it at each visit.
 Source:   Bluetooth SIG, Pulse Oximeter Service 1.0.1, Pulse Oximeter Profile 1.0.1.
 Tested:   firmware_sim.devices.gatt_pulse_oximeter; no hardware yet.
 """
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from decimal import Decimal
@@ -22,7 +22,9 @@ from drivers.sdk import (
     Kind,
     NoReply,
     Observation,
+    Packet,
     Quantity,
+    Retold,
     State,
     Terms,
     Unit,
@@ -76,14 +78,22 @@ async def _stored(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
     if (clock := await read_clock(link)) is not None:
         yield clock
     await link.write(_CONTROL_POINT, _ALL.encode())
+    memory = Retold()
     for _ in range(MOST_PACKETS):
         packet = await receive(link, racp.PROCEDURE_TIMEOUT_S)
         if packet.uuid == _CONTROL_POINT:
             _end(packet.payload)
             return
         for event in DRIVER.decode(packet, identity):
-            yield event
+            yield memory.place(event)
     raise NoReply(f"the oximeter sent {MOST_PACKETS} packets and did not stop")
+
+
+def _recover(packets: Sequence[Packet], identity: Identity) -> Iterator[Event]:
+    """Yield what packets tell, so that a memory's are the same when told again."""
+    memory = Retold()
+    for packet in packets:
+        yield from map(memory.place, DRIVER.decode(packet, identity))
 
 
 def _end(payload: bytes) -> None:
@@ -146,5 +156,6 @@ DRIVER = GattDriver(
     writes=(Write(rb"\x01\x01", "ask for all stored spot checks", _CONTROL_POINT),),
     on={pulse_oximeter.PLX_SPOT_CHECK: _observation},
     session=_session,
+    recover=_recover,
     once_only=True,
 )

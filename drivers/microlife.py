@@ -39,6 +39,7 @@ from drivers.sdk import (
 )
 from protocols.gatt.blood_pressure_reading import whole_pressures
 from protocols.gatt.uuid import sig
+from protocols.observation import is_undated
 from protocols.vendor import microlife, microlife_answers
 from protocols.vendor.microlife import Command, Frame, Reply, Sender
 from protocols.vendor.microlife_answers import Flag, Record
@@ -127,7 +128,12 @@ async def _set_clock(cuff: Conversation[Frame], now: datetime) -> None:
 
 
 def _events(payload: bytes, mark: int | None) -> Iterator[Event]:
-    """Yield what a history holds behind what the last visit has told."""
+    """Yield what a history holds behind what the last visit has told.
+
+    Raises:
+        NoReply: The cuff refuses its records, or counts more than came.
+        DecodeError: What came is no history, or not the whole.
+    """
     reply = microlife.read_reply(payload, Command.HISTORY)
     if reply == Reply.NOTHING_THERE:
         return
@@ -137,15 +143,24 @@ def _events(payload: bytes, mark: int | None) -> Iterator[Event]:
         history = microlife_answers.decode_history(payload)
     except DecodeError as error:
         yield Undecoded("records", payload, str(error))
-        return
+        raise
     slot = history.user if history.user in _USERS else None
-    seen = list(apart(_observation(record, slot) for record in history.records))
+    events = (_observation(record, slot) for record in history.records)
+    seen = list(apart(events, undated_again=False))
     # The place at which records stood whose clock was never set can't be told by
     # their time: without this, each visit would bring them anew.
     raw = [record.raw for record in history.records]
-    yield from seen[_told(raw, mark) :]
+    new = seen[_told(raw, mark) :]
+    if len(raw) < history.count:
+        # No mark stands over what is missing; so it keeps nothing from coming again.
+        yield from (one for one in new if not is_undated(one))
+        raise NoReply(
+            f"the cuff counts {history.count} records and gave {len(raw)}; what is "
+            "missing is asked for again at the next visit"
+        )
+    yield from new
     if raw:
-        yield Checkpoint(mark_of(raw[-_KNOWN:]))
+        yield Checkpoint(mark_of(raw[-_KNOWN:], len(raw)))
 
 
 def _observation(record: Record, slot: int | None) -> Observation:
@@ -169,8 +184,10 @@ def _observation(record: Record, slot: int | None) -> Observation:
 
 def _told(raw: list[bytes], mark: int | None) -> int:
     """Return how many of the records, from the oldest, were told before."""
+    # Counted, for without a date a record is the very same as an equal one before.
     ends = range(len(raw), 0, -1)
-    return next((end for end in ends if ends_with(raw[:end], mark)), 0)
+    known = (end for end in ends if ends_with(raw[:end], mark, end, len(raw)))
+    return next(known, 0)
 
 
 DRIVER = GattDriver(
@@ -191,4 +208,5 @@ DRIVER = GattDriver(
         Write(rb"M\xff\x00\x02\x04\x52", "end the connection", _SENDS),
     ),
     session=_session,
+    undated_once=True,
 )

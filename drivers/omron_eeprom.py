@@ -57,6 +57,10 @@ _USER_BITS = 31  # of a mark, for each of two users
 _MOST_PACKETS = 30_000  # in one visit; the largest memory fills some 3,000
 _CLOCK_TOLERANCE = timedelta(minutes=1)
 _NAMES = ("BLESmart_", "BLEsmart_")
+_UNTRUSTED = (
+    "the cuff's index does not fit its records, so {} readings without a date wait "
+    "until it does; all others were read"
+)
 
 
 async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
@@ -80,35 +84,59 @@ async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
 async def _records(
     link: GattLink, cuff: "_Cuff", model: omron_models.Model, last: int
 ) -> AsyncGenerator[Event, None]:
-    """Yield each user's records behind the mark ``last``, and the next mark."""
+    """Yield each user's records behind the mark ``last``, and the next mark.
+
+    That of a user stays what it was where not all came: they are read again.
+
+    Raises:
+        NoReply: Records did not come; those of other users were told all the same.
+        LinkLost: The connection is gone.
+    """
     index = await cuff.must(omron_download.read_index(model))
-    mark, served = 0, 0
+    mark, is_served = 0, False
+    problem: NoReply | None = None
     undated: list[Event] = []  # nothing but the mark keeps them from coming again
     for user in range(len(model.users)):
         users_last = last >> user * _USER_BITS & (1 << _USER_BITS) - 1
         walk = Walk(model, user, index, users_last)
-        failure: Exception | None = None
-        try:
-            await cuff.run(walk.run())
-        except NotServed as error:  # as for a user whom nobody registered
-            link.note(error)
-            continue
-        except (NoReply, LinkLost) as error:
-            failure = error
+        failure = await _walk(link, cuff, walk)
         events = list(_told(model, user, walk.records))
-        undated += filter(_is_undated, events)
         for event in events:
             if not _is_undated(event):
                 yield event
-        if failure is not None:
+        if isinstance(failure, LinkLost):
             raise failure
-        served += 1
-        mark |= walk.mark << user * _USER_BITS
-    if not served:
-        raise NoReply("the cuff gives the records of no user")
-    for late in undated:
-        yield late
+        late = [event for event in events if _is_undated(event)]
+        if walk.mark:
+            undated += late
+        elif failure is None and late:
+            failure = NoReply(_UNTRUSTED.format(len(late)))
+        problem = problem or failure
+        is_served = is_served or walk.is_served
+        mark |= (walk.mark or users_last) << user * _USER_BITS
+    if not is_served:
+        raise problem or NoReply("the cuff gives the records of no user")
+    for waited in undated:
+        yield waited
     yield Checkpoint(mark)
+    if problem is not None:
+        raise problem
+
+
+async def _walk(link: GattLink, cuff: "_Cuff", walk: Walk) -> NoReply | LinkLost | None:
+    """Read a user's records, as far as they come; return what kept others back."""
+    try:
+        await cuff.run(walk.run())
+    except NotServed as error:  # as for a user whom nobody registered
+        link.note(error)
+    except (NoReply, LinkLost) as error:
+        return error
+    if not walk.missing:
+        return None
+    return NoReply(
+        f"the cuff does not give {walk.missing}; it is asked for again at the next "
+        "visit"
+    )
 
 
 async def _set_clock(
@@ -178,7 +206,7 @@ def _told(
                 raw=(raw,),
             )
         )
-    yield from apart(seen)
+    yield from apart(seen, undated_again=False)
 
 
 class _Frames:
@@ -350,4 +378,5 @@ DRIVER = GattDriver(
         Write(rb"\x11.{4}\x00{15}", "open its memory by a token", UNLOCK),
     ),
     session=_session,
+    undated_once=True,
 )

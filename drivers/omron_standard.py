@@ -35,6 +35,7 @@ from drivers.sdk import (
     Observation,
     Packet,
     Refused,
+    Retold,
     Terms,
     Undecoded,
     Write,
@@ -71,8 +72,9 @@ async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
     if identity is None:
         yield (identity := await identify(link))
     cuff = _Cuff(link, identity)
-    if (shown := await cuff.clock(terms)) is not None:
+    if (shown := await cuff.clock()) is not None:
         yield DeviceClock(shown)
+        await cuff.set_clock(terms, shown)
     mark = _Mark.of(terms.mark or 0)
     if link.has(_USERS) and terms.key is not None:
         mark = replace(mark, user=await cuff.consent(terms.key, mark.user))
@@ -147,18 +149,24 @@ class _Cuff:
         self._early: deque[Packet] = deque()  # came before the answer awaited then
         self._records = _Records(identity)
         self._count = 0
+        self._tells_clock = False
 
-    async def clock(self, terms: Terms) -> DateTime | None:
-        """Return what the clock shows, and set it if it is to be set."""
-        shown = None
+    async def clock(self) -> DateTime | None:
+        """Return what the clock shows."""
         if self._link.has(time.CURRENT_TIME):
             await self._link.subscribe(time.CURRENT_TIME)
             with suppress(NoReply, DecodeError):
                 packet = await self._packet(_CLOCK_S, time.CURRENT_TIME)
                 shown = time.decode_current_time(packet.payload).clock
-        if shown is None:  # not told by itself, it is not to be written either
-            clock = await read_clock(self._link)
-            return None if clock is None else clock.time
+                self._tells_clock = True
+                return shown
+        clock = await read_clock(self._link)
+        return None if clock is None else clock.time
+
+    async def set_clock(self, terms: Terms, shown: DateTime) -> None:
+        """Set the clock, if it is to be set, and the cuff told it by itself."""
+        if not self._tells_clock:
+            return
         now, moment = clock_to_set(terms, shown), shown.moment
         if now and (moment is None or abs(now - moment) > _CLOCK_TOLERANCE):
             try:
@@ -166,7 +174,6 @@ class _Cuff:
             except Refused as error:
                 if error.code != _DATA_FIELD_IGNORED:
                     self._link.note(error)  # readings are worth more than a clock
-        return shown
 
     async def consent(self, key: bytes, user: int | None) -> int:
         """Have the cuff send a user's data to us; return which user that is."""
@@ -206,12 +213,13 @@ class _Cuff:
         """
         stamps: list[int] = []  # in order; many a cuff tells no numbers
         numbered: dict[int, int] = {}
+        memory = Retold()
 
         def note(event: Event) -> Event:
             stamps.append(_stamp(event))
             if isinstance(event, Observation) and event.sequence is not None:
                 numbered[event.sequence] = stamps[-1]
-            return event
+            return memory.place(event)
 
         def is_same() -> bool:
             return since.stamp in stamps
@@ -222,6 +230,8 @@ class _Cuff:
             while True:
                 await self._link.write(_RACP, request)
                 came = 0
+                # Asked for again behind the same number, they are the same.
+                memory = Retold(f"{request[3:].hex()}+")
                 while (packet := await self._step()).uuid != _RACP:
                     for event in self._records.add(packet):
                         came += 1

@@ -35,6 +35,7 @@ from drivers.sdk import (
     ends_with,
     mark_of,
 )
+from protocols.errors import Fault
 from protocols.stream import Damaged
 from protocols.vendor import lifescan, lifescan_ultraeasy
 from protocols.vendor.lifescan import Frame
@@ -61,9 +62,14 @@ async def _session(link: SerialLink, terms: Terms) -> AsyncGenerator[Event, None
     )
     walked: list[bytes] = []
     found: list[Event] = []
+    refusal = ""
     while len(walked) < count and not ends_with(walked, terms.mark):
         walked.append(await meter.ask(lifescan_ultraeasy.ask_record(len(walked))))
-        found.append(_event(len(walked) - 1, walked[-1]))
+        event = _event(len(walked) - 1, walked[-1])
+        if isinstance(event, str):
+            refusal = refusal or event
+        else:
+            found.append(event)
         done = len(walked) == count or ends_with(walked, terms.mark)
         if done or len(found) >= _BLOCK:
             # A record does not say whose it is: the plug may hang in another meter.
@@ -72,6 +78,9 @@ async def _session(link: SerialLink, terms: Terms) -> AsyncGenerator[Event, None
             for event in found:
                 yield event
             found.clear()
+    if refusal:
+        # It is counted, so it is there: no mark stands over it.
+        raise NoReply(f"{refusal}; it is asked for again at the next visit")
     if walked:
         yield Checkpoint(mark_of(walked[:_KNOWN]))
 
@@ -82,10 +91,13 @@ async def _serial_number(meter: "_Conversation") -> str:
     )
 
 
-def _event(index: int, message: bytes) -> Event:
+def _event(index: int, message: bytes) -> Event | str:
+    """Return what a record is, or how the meter refuses it."""
     try:
         record = lifescan_ultraeasy.read_record(message)
     except DecodeError as error:
+        if error.fault == Fault.DEVICE_ERROR:
+            return f"record {index}: '{error.field}' {error.problem}"
         return Undecoded(f"record {index}", message, str(error))
     return Observation(
         kind=Kind.GLUCOSE,

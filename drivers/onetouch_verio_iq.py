@@ -58,12 +58,16 @@ async def _session(link: SerialLink, terms: Terms) -> AsyncGenerator[Event, None
     if await _serial_number(meter) != serial:
         raise LinkLost("another meter was plugged in")
     events = [_event(index, message) for index, message in enumerate(messages)]
+    refusals = [event for event in events if isinstance(event, str)]
     for event in events:
         if isinstance(event, Undecoded):
             yield event
     seen = [event for event in events if isinstance(event, Observation)]
     for one in apart(reversed(seen)):
         yield one
+    if refusals:
+        # Before the clock is set: by another one its time would be wrong.
+        raise NoReply(f"{refusals[0]}; it is asked for again at the next visit")
     if (moment := clock_to_set(terms, shown)) is not None:
         data = lifescan_verio.set_clock(moment)
         await meter.ask(_ask("setting of its clock", data, _taken))
@@ -115,10 +119,13 @@ def _record(frame: Frame) -> bytes | None:
     return frame.message
 
 
-def _event(index: int, message: bytes) -> Observation | Undecoded:
+def _event(index: int, message: bytes) -> Observation | Undecoded | str:
+    """Return what a record is, or how the meter refuses it."""
     try:
         record = lifescan_verio.read_record(message)
     except DecodeError as error:
+        if error.fault == Fault.DEVICE_ERROR:
+            return f"record {index}: '{error.field}' {error.problem}"
         return Undecoded(f"record {index}", message, str(error))
     meal = lifescan_verio.MEALS.get(record.meal or 0, f"reserved-{record.meal}")
     return Observation(

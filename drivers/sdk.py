@@ -8,7 +8,6 @@ it has not declared, and by default nothing that changes one.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import (
     AsyncGenerator,
     Callable,
@@ -18,8 +17,8 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from dataclasses import dataclass, field
+from typing import Literal
 from uuid import UUID
 
 from drivers.conversation import Ask, Conversation, Decoder, GattStream, NoReply
@@ -30,18 +29,15 @@ from drivers.device import (
     Which,
     Write,
     clock_to_set,
-    ends_with,
     identify,
-    mark_of,
-    marked,
     quirk,
 )
+from drivers.memory import Retold, apart, ends_with, mark_of, marked
 from protocols.errors import DecodeError
 from protocols.gatt import time
 from protocols.gatt.time import DateTime
 from protocols.link import GattLink, LinkLost, Packet, Refused, SerialLink
 from protocols.observation import (
-    POSITION,
     Kind,
     Observation,
     Quantity,
@@ -73,6 +69,7 @@ __all__ = [
     "Packet",
     "Quantity",
     "Refused",
+    "Retold",
     "SerialDriver",
     "SerialLink",
     "State",
@@ -100,7 +97,11 @@ _SILENCE_S = 10.0  # after which a cuff that sends unasked has no more to send
 
 @dataclass(frozen=True, slots=True)
 class DeviceClock:
-    """What the device's clock shows at this moment, as it stamps its readings."""
+    """What the device's clock shows at this moment, as it stamps its readings.
+
+    Yielded before the driver sets it: what the device recorded before that may come at
+    another visit, and only this tells when it was.
+    """
 
     time: DateTime
 
@@ -126,7 +127,6 @@ class Undecoded:
 
 
 Event = Identity | DeviceClock | Observation | Checkpoint | Undecoded
-_E = TypeVar("_E", bound=Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +150,18 @@ class GattDriver:
             the device, to observations.
         before: What to do before anything in ``on`` is subscribed to.
         session: Takes the link, and the terms of the visit.
+        retold: The models that tell their whole memory at each visit, the oldest
+            first, though others tell a reading only once.
         recover: Makes events of packets, in the order in which they came, that an
             earlier visit wrote down and did not come to capture. Give it where a
             reading comes in several; else `on` is asked of each by itself.
         shows: The least and the most that all its models can show of a quantity, in
             its canonical unit, as far as it is known.
         once_only: The device tells a reading only once, so the agent writes
-            each payload down before anything else happens to it.
+            each payload down before anything else happens to it. One without a set
+            clock is then a reading of its own, unless it has a `POSITION`.
+        undated_once: Without a date, a reading is told at one visit only, in front
+            of the checkpoint behind it; so each is a reading of its own, likewise.
         pairs: The device is to be paired with; False for one that can't be.
     """
 
@@ -172,9 +177,11 @@ class GattDriver:
     )
     before: Callable[[GattLink, Terms], AsyncGenerator[Event, None]] | None = None
     session: Callable[[GattLink, Terms], AsyncGenerator[Event, None]] | None = None
+    retold: tuple[Which, ...] = ()
     recover: Callable[[Sequence[Packet], Identity], Iterable[Event]] | None = None
     shows: Mapping[Quantity, tuple[float, float]] = field(default_factory=dict)
     once_only: bool = False
+    undated_once: bool = False
     pairs: bool = True
 
     def visit(self, link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
@@ -210,7 +217,13 @@ class GattDriver:
         """
         if self.recover is not None:
             return list(self.recover(packets, identity))
-        return [event for one in packets for event in self.decode(one, identity)]
+        place = self._place(identity)
+        return [place(event) for one in packets for event in self.decode(one, identity)]
+
+    def _place(self, identity: Identity) -> Callable[[Event], Event]:
+        if any(which.fits(identity) for which in self.retold):
+            return Retold().place
+        return lambda event: event
 
     async def _listen(
         self, link: GattLink, terms: Terms
@@ -230,13 +243,14 @@ class GattDriver:
         with suppress(LinkLost):  # what came before that is still to be received
             if (clock := await read_clock(link)) is not None:
                 yield clock
+        place = self._place(identity)
         for _ in range(MOST_PACKETS):
             try:
                 packet = await receive(link, _SILENCE_S)
             except (LinkLost, NoReply):
                 return
             for event in self.decode(packet, identity):
-                yield event
+                yield place(event)
         raise NoReply(f"the device sent {MOST_PACKETS} packets and did not stop")
 
 
@@ -261,7 +275,9 @@ class SerialDriver:
         session: Takes the link, and the terms of the visit.
         shows: As for `GattDriver`.
         once_only: The device tells a reading only once, so the agent writes
-            each frame down before anything else happens to it.
+            each frame down before anything else happens to it. One without a set
+            clock is then a reading of its own.
+        undated_once: As for `GattDriver`.
     """
 
     id: str
@@ -277,6 +293,7 @@ class SerialDriver:
     session: Callable[[SerialLink, Terms], AsyncGenerator[Event, None]] | None = None
     shows: Mapping[Quantity, tuple[float, float]] = field(default_factory=dict)
     once_only: bool = False
+    undated_once: bool = False
 
     def visit(self, link: SerialLink, terms: Terms) -> AsyncGenerator[Event, None]:
         """Yield what one visit to the device brings.
@@ -327,30 +344,6 @@ class SerialDriver:
                 for event in self.decode(frame, identity):
                     identity = event if isinstance(event, Identity) else identity
                     yield event
-
-
-def apart(events: Iterable[_E]) -> Iterator[_E]:
-    """Yield events, the observations told apart that else were the same reading.
-
-    A device that keeps neither a number nor seconds may hold two of one minute
-    and one value. They get their `POSITION`, which the next visit finds again.
-
-    Args:
-        events: Among them observations without a sequence number, oldest first,
-            from the start of the memory or at least of their minute.
-    """
-    counts: Counter[object] = Counter()
-    for event in events:
-        if not isinstance(event, Observation):
-            yield event
-            continue
-        facts = event.kind, event.slot, event.device_time, event.values
-        counts[facts] += 1
-        if counts[facts] == 1:
-            yield event
-            continue
-        position = POSITION, str(counts[facts])
-        yield replace(event, context=tuple(sorted([*event.context, position])))
 
 
 async def receive(link: GattLink, timeout_s: float) -> Packet:

@@ -140,15 +140,16 @@ async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
         raise NoReply(f"a {identity.model} measures nothing that taidoc reads")
     yield DeviceClock(await device.clock())
     walked, failure = await _walk(device, family, terms.mark)
-    newest = walked.get(0, [])[:_KNOWN]
+    newest, count = walked.get(0, [])[:_KNOWN], device.counted
     if not family.keeps_users:
-        walked = {0: _to_tell(walked[0], terms.mark, is_whole=failure is None)}
+        is_whole = failure is None
+        walked = {0: _to_tell(walked[0], count, terms.mark, is_whole=is_whole)}
     for event in _events(walked, family):
         yield event
     if failure is not None:
         raise failure
     if newest and not family.keeps_users:
-        yield Checkpoint(mark_of([record.facts for record in newest]))
+        yield Checkpoint(mark_of([record.facts for record in newest], count))
     if (now := clock_to_set(terms, await device.clock())) is not None:
         await device.set_clock(DateTime.of(now))
 
@@ -171,9 +172,14 @@ async def _walk(
 
 
 class _Device:
-    """Asks a device one question at a time. Its answers name only their command."""
+    """Asks a device one question at a time. Its answers name only their command.
+
+    Attributes:
+        counted: How many records it last said that it has.
+    """
 
     def __init__(self, link: GattLink) -> None:
+        self.counted = 0
         stream = GattStream(link, _CHARACTERISTIC, _CHARACTERISTIC)
         self._talk = Conversation(stream, taidoc.decoder(), settle_s=_SETTLE_S)
 
@@ -214,8 +220,8 @@ class _Device:
         new: int | None = None  # how many there are, once that is known
         while len(seen) < count:
             seen.append(await self._record(len(seen), user))
-            if new is None and _ends_with(seen, mark):
-                new = len(seen) - marked(mark)
+            if new is None:
+                new = _new(seen, count, mark)
             if new == 0 or (new and seen[-1].clock.time != seen[new - 1].clock.time):
                 break  # the oldest new one's twins of the same minute are there too
             if len(seen) % _BLOCK == 0:
@@ -233,7 +239,8 @@ class _Device:
 
     async def _count(self, user: int) -> int:
         answer = await self._ask("record count", taidoc.ask_count(user))
-        return min(taidoc.decode_count(answer.data), _MOST_RECORDS)
+        self.counted = min(taidoc.decode_count(answer.data), _MOST_RECORDS)
+        return self.counted
 
     async def _record(self, index: int, user: int) -> _Record:
         name = f"of record {index}"
@@ -250,12 +257,16 @@ class _Device:
         return await self._talk.ask(Ask(name, request.encode(), answer))
 
 
-def _ends_with(walked: list[_Record], mark: int | None) -> bool:
-    return ends_with([record.facts for record in walked[-_KNOWN:]], mark)
+def _new(walked: list[_Record], count: int, mark: int | None) -> int | None:
+    """Return how many of ``count`` records are new, where a walk comes to the mark."""
+    # Counted, for without a date a record is the very same as an equal one before.
+    new = len(walked) - marked(mark)
+    known = [record.facts for record in walked[-_KNOWN:]]
+    return new if new >= 0 and ends_with(known, mark, count - new, count) else None
 
 
 def _to_tell(
-    walked: list[_Record], mark: int | None, *, is_whole: bool
+    walked: list[_Record], count: int, mark: int | None, *, is_whole: bool
 ) -> list[_Record]:
     """Leave out what would be another reading each time that it is told.
 
@@ -263,12 +274,13 @@ def _to_tell(
     is new, and only where the next mark will be behind it.
     """
     ends = range(len(walked) + 1)
-    known = (end - marked(mark) for end in ends if _ends_with(walked[:end], mark))
-    new = next(known, len(walked)) if is_whole else 0
+    known = (_new(walked[:end], count, mark) for end in ends)
+    found = next((new for new in known if new is not None), len(walked))
+    told = found if is_whole else 0
     return [
         record
         for at, record in enumerate(walked)
-        if at < new or not record.clock.time.unknown_fields
+        if at < told or not record.clock.time.unknown_fields
     ]
 
 
@@ -285,7 +297,7 @@ def _events(walked: dict[int, list[_Record]], family: _Family) -> Iterator[Event
         for user, records in walked.items()
         for record in reversed(records)
     ]
-    yield from apart(events)
+    yield from apart(events, undated_again=family.keeps_users)
 
 
 def _event(record: _Record, user: int, family: _Family) -> Event:
@@ -381,4 +393,5 @@ DRIVER = GattDriver(
         Write(rb"\x51\x33.{4}\xa3.", "set the clock", _CHARACTERISTIC, sets_clock=True),
     ),
     session=_session,
+    undated_once=True,
 )

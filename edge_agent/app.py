@@ -48,8 +48,11 @@ async def run(config: Config, folder: Path) -> None:
         if any(isinstance(driver, GattDriver) for _, driver in drivers):
             station.radio = Radio(station.health.tell_bluetooth)
             station.health.bluetooth = "starting"
+        knows_time = station.knows_time()
         station.health.save()
         uplink = Uplink(config, outbox, station.health, station.captured)
+        if not knows_time:
+            _log.warning("clock: %s", station.health.clock)
         main = asyncio.ensure_future(_tasks(station, uplink, drivers))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -26,17 +26,19 @@ from drivers.sdk import (
 from edge_agent import clock, config
 from edge_agent.clock import Offset, true_time
 from edge_agent.config import Config
-from edge_agent.health import Health
+from edge_agent.health import UNKNOWN_TIME, Health
 from edge_agent.identity import device_of
 from edge_agent.links.ble import Radio
 from edge_agent.outbox import Outbox, OutboxError
 from protocols.observation import (
+    POSITION,
     Device,
     LinkSecurity,
     Quality,
     Reading,
     TimeMethod,
     is_undated,
+    is_unset,
 )
 
 _log = logging.getLogger(__name__)
@@ -44,13 +46,12 @@ _log = logging.getLogger(__name__)
 Start = Callable[[Terms], AsyncGenerator[Event, None]]
 
 _SERIAL = "serial"  # where a journaled frame came from
-_UNKNOWN_TIME = (
+_NOT_SET = (
     "this station does not know the time itself, so it sets no device's clock: "
     "'timedatectl' must say that it is synchronised"
 )
 _FULL = 64  # observations that are written down together
 _ROOM_S = 1.0
-_UNSET_YEAR = 2005  # clocks that lost their battery start before it
 _IDLE_S = 0.05  # a device that pauses so long has what it said written down
 
 
@@ -64,6 +65,7 @@ class Station:
         health: Where it is told how visits went.
         radio: The Bluetooth radio; None where no device needs one.
         captured: Set when a reading was written down.
+        is_synchronised: Whether somebody keeps the station's own clock right now.
     """
 
     config: Config
@@ -71,6 +73,14 @@ class Station:
     health: Health
     radio: Radio | None = None
     captured: asyncio.Event = field(default_factory=asyncio.Event)
+    is_synchronised: Callable[[], bool] = clock.is_synchronised
+    _knew_time: bool = field(default=False, init=False)
+
+    def knows_time(self) -> bool:
+        """Whether the station's own clock is right, or was since the agent's start."""
+        self._knew_time = self._knew_time or self.is_synchronised()
+        self.health.clock = "synchronised" if self._knew_time else UNKNOWN_TIME
+        return self._knew_time
 
 
 class Capture:
@@ -95,8 +105,8 @@ class Capture:
         self._health = station.health.devices[self._peer]
         self._device = station.outbox.device(self._peer)
         self._offset: Offset | None = None
-        # Somebody allowed it, and the station itself knows the time.
-        self._may_set_clock = config.set_clock and clock.is_synchronised()
+        self._before: Offset | None = None
+        self._may_set_clock = station.knows_time() and config.set_clock
         self._seen: list[Observation] = []
 
     @property
@@ -175,8 +185,11 @@ class Capture:
                 terms = self.terms  # another device hangs there than last time
         except NoReply as error:
             if self._config.set_clock and not self._may_set_clock:
-                raise NoReply(f"{error}; {_UNKNOWN_TIME}") from error
+                raise NoReply(f"{error}; {_NOT_SET}") from error
             raise
+        if self._device is not None and self._before is not None:
+            # Now all was told that was recorded before its clock was set.
+            await asyncio.to_thread(self._outbox.settle_clock, self._device.id)
 
     async def _take(self, events: AsyncGenerator[Event, None], terms: Terms) -> bool:
         """Write down what a driver yields, at once when the device pauses.
@@ -216,7 +229,7 @@ class Capture:
                 await asyncio.to_thread(self._outbox.meet, self._peer, self._device)
             case DeviceClock(time):
                 await self._write()  # what came before has the clock before
-                self._offset = Offset.between(time, self._now())
+                await self._compare(Offset.between(time, self._now()))
             case Observation():
                 self._seen.append(event)
                 if len(self._seen) >= _FULL:
@@ -234,6 +247,18 @@ class Capture:
                     problem=problem,
                     received_ms=_now_ms(),
                 )
+
+    async def _compare(self, offset: Offset | None) -> None:
+        """Take both clocks; keep them, where the driver may set the device's now."""
+        self._offset, device = offset, self._device
+        if offset is None or device is None:
+            return
+        if offset.is_right:
+            kept = await asyncio.to_thread(self._outbox.clock_before, device.id)
+            self._before = None if kept is None else Offset.of(kept)
+        elif self._may_set_clock:
+            # The link may be lost behind that, and readings stamped before it come.
+            await asyncio.to_thread(self._outbox.keep_clock, device.id, offset.text)
 
     async def _write(self, mark: int | None = None) -> None:
         """Write what was seen, and the checkpoint behind it, in one transaction."""
@@ -269,7 +294,7 @@ class Capture:
         zone = self._station.config.zone
         readings = []
         for observation in seen:
-            found = true_time(observation, self._offset, now, zone)
+            found = true_time(observation, self._offset, now, zone, self._before)
             unset = found.method == TimeMethod.UNKNOWN
             flags = Quality.CLOCK_UNSET if unset else Quality.NONE
             flags |= Quality.CLOCK_AHEAD if found.ahead else Quality.NONE
@@ -298,15 +323,18 @@ class Capture:
         One that tells a reading only once does not; and a clock that starts again
         at one moment may show that moment twice.
         """
-        time = seen.device_time
-        unset = is_undated(seen) or (time is not None and time.year < _UNSET_YEAR)
-        return self._driver.once_only and unset and seen.sequence is None
+        driver, is_placed = self._driver, POSITION in dict(seen.context)
+        is_once = driver.undated_once and is_undated(seen)
+        is_once |= driver.once_only and is_unset(seen)
+        return is_once and not is_placed
 
     def _local_time(self) -> datetime:
-        return self._now().replace(microsecond=0)
+        return datetime.now(self._station.config.zone).replace(microsecond=0)
 
-    def _now(self) -> datetime:
-        return datetime.now(self._station.config.zone)
+    def _now(self) -> datetime | None:
+        """Return the time; None while a wrong clock could only spoil a right one."""
+        zone = self._station.config.zone
+        return datetime.now(zone) if self._station.knows_time() else None
 
 
 async def _next(events: AsyncGenerator[Event, None]) -> Event:

@@ -10,16 +10,16 @@ beside it, and no reading's identity depends on what happens here.
 import ctypes
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Self
 from zoneinfo import ZoneInfo
 
 from protocols.gatt.time import DateTime
-from protocols.observation import Observation, TimeMethod
+from protocols.observation import FIRST_YEAR, Observation, TimeMethod
 
 _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 _TIMEX_BYTES = 512  # more than the kernel's struct timex
 _NO_CORRECTION = timedelta(minutes=2)
 _MOST_CORRECTED = timedelta(hours=24)
-_FIRST_YEAR = 2005  # unset clocks say 1970 or 2000
 _DRIFT_PER_DAY_MS = 10_000  # 5 minutes a month, the worst that meters are known for
 _AHEAD = timedelta(minutes=10)
 _MOST_AHEAD = timedelta(days=1)
@@ -59,40 +59,68 @@ class Offset:
     now: datetime
 
     @classmethod
-    def between(cls, device: DateTime, now: datetime) -> "Offset | None":
-        """Return both clocks; None if the device's names no moment."""
+    def between(cls, device: DateTime, now: datetime | None) -> "Offset | None":
+        """Return both clocks; None if one of them names no moment."""
         shown = device.moment
-        return None if shown is None else cls(shown, now)
+        return None if shown is None or now is None else cls(shown, now)
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Read what `text` gave."""
+        return cls(*map(datetime.fromisoformat, text.split()))
+
+    @property
+    def text(self) -> str:
+        """Both, to be kept."""
+        return f"{self.shown.isoformat()} {self.now.isoformat()}"
 
     @property
     def ahead(self) -> timedelta:
         """How far the station's clock is ahead of the device's."""
         return self.now.replace(tzinfo=None) - self.shown
 
+    @property
+    def is_right(self) -> bool:
+        """Whether the device's clock is taken for right."""
+        return abs(self.ahead) <= _NO_CORRECTION
+
 
 def true_time(
-    seen: Observation, offset: Offset | None, now: datetime, zone: ZoneInfo
+    seen: Observation,
+    offset: Offset | None,
+    now: datetime | None,
+    zone: ZoneInfo,
+    before: Offset | None = None,
 ) -> TrueTime:
     """Return when an observation was made.
 
     Args:
         seen: The observation, with the device's time of it.
-        offset: Both clocks at this visit; None if the device's can't be read.
-        now: The station's time, with its zone.
+        offset: Both clocks at this visit; None if the device's can't be read, or the
+            station itself does not know the time.
+        now: The station's time, with its zone; None if it does not know it.
         zone: The zone in which the device's clock is read.
+        before: Both clocks before the station set the device's, at a visit that did
+            not come to its end; what was recorded before that may be told now.
     """
     facing = seen.user_facing_time
     shown = None if facing is None else facing.moment
     if shown is None or "time_fault" in seen.status:
         return TrueTime()
-    if offset is None or abs(offset.ahead) <= _NO_CORRECTION:
+    if before is not None and offset is not None and offset.is_right:
+        set_to = before.now.replace(tzinfo=None)
+        if shown < set_to - _NO_CORRECTION:
+            offset = before
+        elif shown <= before.shown + _NO_CORRECTION:
+            return TrueTime()  # by the old clock or by the new one, nobody knows
+    if offset is None or now is None or offset.is_right:
         return _as_shown(shown, offset, now, zone)
     # The device's clock ran while it counted the age, whatever the zone did.
     try:
         utc = offset.now.astimezone(UTC) - (offset.shown - shown)
     except OverflowError:
         return TrueTime()
-    if utc > now + _AHEAD or utc.year < _FIRST_YEAR:
+    if utc > now + _AHEAD or utc.year < FIRST_YEAR:
         return TrueTime(ahead=utc > now + _AHEAD)  # it was set in between
     small = abs(offset.ahead) <= _MOST_CORRECTED
     method = TimeMethod.CORRECTED if small else TimeMethod.RECONSTRUCTED
@@ -101,21 +129,21 @@ def true_time(
 
 
 def _as_shown(
-    shown: datetime, offset: Offset | None, now: datetime, zone: ZoneInfo
+    shown: datetime, offset: Offset | None, now: datetime | None, zone: ZoneInfo
 ) -> TrueTime:
     """Return the true time that the device's clock shows, if it is one."""
     try:
         utc = shown.replace(tzinfo=zone).astimezone(UTC)
     except OverflowError:
         return TrueTime()
-    ahead = utc > now + _AHEAD
+    ahead = now is not None and utc > now + _AHEAD
     reset = offset is None and shown.year <= _LAST_RESET_YEAR
-    if utc.year < _FIRST_YEAR or utc > now + _MOST_AHEAD:
+    if utc.year < FIRST_YEAR or (now is not None and utc > now + _MOST_AHEAD):
         return TrueTime(ahead=ahead)
     if reset and (shown.month, shown.day) == (1, 1):
         return TrueTime()  # where clocks start that lost their battery
     bound_ms = None
-    if offset is not None:
+    if offset is not None and now is not None:
         twice = shown.replace(tzinfo=zone, fold=1).astimezone(UTC) != utc
         days = max((now - utc).days, 0) + 1
         bound_ms = _NO_CORRECTION // _MS + _DRIFT_PER_DAY_MS * days
@@ -126,7 +154,8 @@ def _as_shown(
 def is_synchronised() -> bool:
     """Whether the kernel knows that somebody keeps the station's clock right.
 
-    NTP daemons tell it (adjtimex(2)); where it can't be asked, nobody knows.
+    NTP daemons tell it (adjtimex(2)); where it can't be asked, nobody knows. Nine hours
+    after the last word of a server the kernel says no, however right the clock is.
     """
     # All zero asks and changes nothing.
     timex = ctypes.create_string_buffer(_TIMEX_BYTES)

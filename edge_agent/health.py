@@ -12,6 +12,10 @@ from edge_agent.outbox import Outbox
 
 _log = logging.getLogger(__name__)
 
+UNKNOWN_TIME = (
+    "not synchronised, so devices' clocks are not compared with it, and none is set: "
+    "'timedatectl' must say that it is"
+)
 _FILE = "status.json"
 _TIMES = {"started_at": 1, "visited_at": 1, "oldest_ms": 1_000}  # how many a second
 _AGES = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
@@ -51,6 +55,7 @@ class Health:
         pid: The agent's process.
         started_at: s since 1970 UTC.
         broker: ``connected``, or why not.
+        clock: ``synchronised``, or what follows of it that it is not.
         bluetooth: ``ready``, ``starting``, or why there is none; ``unused`` where no
             device needs it.
         kernels: ``compiled``, ``warming``, or why the plain forms serve.
@@ -62,6 +67,7 @@ class Health:
     pid: int = field(default_factory=os.getpid)
     started_at: float = field(default_factory=time)
     broker: str = "connecting"
+    clock: str = UNKNOWN_TIME
     bluetooth: str = "unused"
     kernels: str = "warming"
     receipts: int = 0

@@ -166,6 +166,25 @@ class Outbox:
         )
         return None if row is None else int(row[0])
 
+    def clock_before(self, device: str) -> str | None:
+        """Return what `keep_clock` kept of a device."""
+        row = self._file.one("SELECT clocks FROM clock WHERE device = ?", device)
+        return None if row is None else str(row[0])
+
+    def keep_clock(self, device: str, clocks: str) -> None:
+        """Keep a device's clock, and the station's, before the former may be set."""
+        with self._file.transaction() as db:
+            db.execute(
+                "INSERT INTO clock VALUES (?, ?) ON CONFLICT (device) "
+                "DO UPDATE SET clocks = excluded.clocks",
+                (device, clocks),
+            )
+
+    def settle_clock(self, device: str) -> None:
+        """Forget both: nothing of before is to come any more."""
+        with self._file.transaction() as db:
+            db.execute("DELETE FROM clock WHERE device = ?", (device,))
+
     def key(self, peer: str) -> bytes:
         """Return the 16 random bytes that are this station's secret with ``peer``."""
         row = self._file.one("SELECT key FROM secret WHERE peer = ?", peer)

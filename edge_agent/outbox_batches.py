@@ -15,7 +15,6 @@ from protocols.errors import DecodeError, Fault
 from protocols.uplink import envelope
 from protocols.uplink.receipt import Entry, Result
 
-_READINGS_PER_BATCH = 256
 _NEXT_URGENT = (
     "SELECT id, record, urgent FROM reading WHERE batch IS NULL AND urgent = 1 "
     "ORDER BY id DESC LIMIT ?"
@@ -83,7 +82,7 @@ class Batches:
         self,
         station: str,
         now_ms: int,
-        most: int = _READINGS_PER_BATCH,
+        most: int,
         *,
         fast: bool = False,
     ) -> Message | None:
@@ -170,10 +169,10 @@ class Batches:
         """Act on a receipt's entries: forget what is stored, keep what was refused.
 
         Returns:
-            The counters of the batches that they settle. An entry that names
+            The counters of the batches that are stored. An entry that names
             other bytes than were sent settles nothing.
         """
-        settled = []
+        stored = []
         with self._file.transaction() as db:
             for entry in entries:
                 row = db.execute(
@@ -185,13 +184,13 @@ class Batches:
                 if entry.result == Result.STORED:
                     db.execute("DELETE FROM reading WHERE batch = ?", (counter,))
                     db.execute("DELETE FROM batch WHERE counter = ?", (counter,))
+                    stored.append(counter)
                 else:
                     db.execute(
                         "UPDATE batch SET refused = ? WHERE counter = ?",
                         (entry.reason, counter),
                     )
-                settled.append(counter)
-        return settled
+        return stored
 
     def _next(self, most: int) -> list[tuple[int, bytes, int]]:
         """Return id, record and urgency of readings for one batch."""

@@ -19,7 +19,7 @@ from edge_agent import outbox_renewal
 from edge_agent.outbox_renewal import DAMAGE
 
 # From each version to the next.
-_STEPS = ("outbox.sql", *(f"outbox_{version}.sql" for version in range(2, 6)))
+_STEPS = ("outbox.sql", *(f"outbox_{version}.sql" for version in range(2, 7)))
 _SAFE_SQLITE = (3, 51, 3)  # older ones can corrupt a WAL
 _BUSY_MS = 5_000
 _AGAIN_S = 60.0  # a file that can't be renewed for want of room is read whole each time

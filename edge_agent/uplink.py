@@ -192,8 +192,8 @@ class Uplink:
         payloads = [*self._receipts]
         entries = [entry for payload in payloads for entry in self._entries(payload)]
         if entries:
-            settled = await asyncio.to_thread(self._outbox.batches.forget, entries)
-            self._health.receipts += len(settled)
+            stored = await asyncio.to_thread(self._outbox.batches.forget, entries)
+            self._health.receipts += len(stored)
             self._health.save()
         del self._receipts[: len(payloads)]
 

@@ -149,7 +149,8 @@ class State(IntEnum):
 
 POSITION = "position-at-this-time"
 """In an observation's context: the how manyth, from the oldest, it is of those that
-the device holds with this very time and these very values; not said of the first."""
+the device holds with this very time and these very values; not said of the first,
+but where only this tells it from the first of another visit."""
 
 _SPECIAL_STATES = {
     Special.NAN: State.NOT_A_NUMBER,
@@ -329,7 +330,8 @@ class Reading:
             counts it yet, so it is 0.
         arrival: A number that the station drew for it, only where the device tells
             a reading once, and nothing that could tell it from another; else None.
-        person: Whose it is, an opaque name; nobody attributes yet, so it is None.
+        person: Whose it is, an opaque name, where the station knows; ours do not, so
+            it is None.
         evidence: Why it is theirs, as name and value.
 
     Raises:
@@ -380,6 +382,9 @@ class Key(NamedTuple):
     discriminator: int
 
 
+FIRST_YEAR = 2005
+"""Clocks that nobody set start before it, at 1970 or 2000."""
+
 _UNDATED = 1 << 56
 SEQUENCES, ARRIVALS = 1 << 32, 1 << 62
 """Where the ordinals end that a device counts itself, and where a station's begin."""
@@ -389,6 +394,13 @@ def is_undated(observation: Observation) -> bool:
     """Whether the device gave neither a number nor a whole date."""
     time = observation.device_time
     return observation.sequence is None and (time is None or bool(time.unknown_fields))
+
+
+def is_unset(observation: Observation) -> bool:
+    """Whether it has no number, and no date of a clock that somebody had set."""
+    time = observation.device_time
+    is_early = time is not None and time.year < FIRST_YEAR
+    return observation.sequence is None and (is_undated(observation) or is_early)
 
 
 def key(reading: Reading) -> Key:

@@ -48,6 +48,7 @@ _SEND_ALL, _HANG_UP = bytes.fromhex("0200e1"), bytes.fromhex("020103")
 _TIME, _PULSE_RATE, _STATUS = 2, 4, 16
 _STATUS_BITS = {"body_movement": 1 << 0, "irregular_pulse": 1 << 2}
 _FEATURES = 0x0005  # body movement, irregular pulse
+_LABEL = Label("UA-651BLE", "5070300815", "A&D Medical")
 
 _WRITE_NOT_PERMITTED, _INVALID_LENGTH = 0x03, 0x0D
 _NOT_NOW = 0x80
@@ -86,7 +87,6 @@ class AndCuff:
 
     Args:
         records: What it has measured and not yet sent, oldest first.
-        label: Its device information and battery.
         clock: Tells the time that it shows; it stands still if not given.
         is_pairing: It shows Pr.
 
@@ -113,13 +113,12 @@ class AndCuff:
         self,
         records: Iterable[CuffRecord] = (),
         *,
-        label: Label = Label("UA-651BLE", "5070300815", "A&D Medical"),  # noqa: B008
         clock: Callable[[], datetime] = stopped_clock,
         is_pairing: bool = False,
     ) -> None:
         self.set_to: datetime | None = None
         self._unsent = deque(records)
-        self._label, self._clock, self._is_pairing = label, clock, is_pairing
+        self._clock, self._is_pairing = clock, is_pairing
         self._ahead = timedelta()
         self._is_told = self._is_enabled = False
 
@@ -141,7 +140,7 @@ class AndCuff:
             return date_time(self._clock() + self._ahead)
         if uuid == _FEATURE:
             return pack("<H", _FEATURES)
-        return self._label.read(uuid)
+        return _LABEL.read(uuid)
 
     def write(self, uuid: UUID, payload: bytes) -> Iterable[Action]:
         """Take a command, or the time."""

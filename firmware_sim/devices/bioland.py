@@ -36,6 +36,7 @@ CAPACITY = 200  # results; our choice
 
 _SERVICE, _WRITE, _NOTIFY = sig(0x1000), sig(0x1001), sig(0x1002)
 _NOT_SUPPORTED = 0x06
+_SERIAL = b"BGM000815"
 _LIMITS = {Limit.HIGH: 707, Limit.LOW: 18}
 
 
@@ -63,7 +64,6 @@ class Bioland:
 
     Args:
         results: What it has stored, oldest first, 200 at most.
-        serial: Its serial number, 9 characters.
         measures: The seconds that it counts down before its first answer.
         clock: Tells the time that it showed until it was set; it stands still if
             not given.
@@ -81,7 +81,6 @@ class Bioland:
         self,
         results: Iterable[BiolandResult] = (),
         *,
-        serial: str = "BGM000815",
         measures: Sequence[int] = (),
         clock: Callable[[], datetime] = stopped_clock,
     ) -> None:
@@ -95,8 +94,7 @@ class Bioland:
         self._results = list(results)
         if len(self._results) > CAPACITY:
             raise ValueError(f"{len(self._results)} results do not fit into {CAPACITY}")
-        self._serial, self._measures = serial, measures
-        self._clock, self._ahead = clock, timedelta()
+        self._measures, self._clock, self._ahead = measures, clock, timedelta()
         self._told = 0
 
     @property
@@ -142,7 +140,7 @@ class Bioland:
         self._ahead = self.set_to - self._clock()
 
     def _info(self) -> Send:
-        return _notify(0x00, bytes([0x20, 3, 87, 2, 0]) + self._serial.encode("ascii"))
+        return _notify(0x00, bytes([0x20, 3, 87, 2, 0]) + _SERIAL)
 
     def _next(self) -> Send:
         if self._told == len(self._results):

@@ -37,6 +37,7 @@ _MONTHS = (
     *(b"July", b"Aug ", b"Sep ", b"Oct ", b"Nov ", b"Dec "),
 )
 _CONTROL, _CLOCK_LOST = 1, 2  # flags of a result
+_VERSION = b"0.31        -P"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,6 @@ class FreeStyleLite:
     Args:
         results: What it has stored, oldest first, 400 at most.
         serial: Its serial number, seven characters, a hyphen, and five.
-        version: Its version.
         clock: Tells the time that it shows; it stands still if not given.
 
     Raises:
@@ -79,13 +79,12 @@ class FreeStyleLite:
         results: Iterable[LiteResult] = (),
         *,
         serial: bytes = b"DBMW173-S0001",
-        version: bytes = b"0.31        -P",
         clock: Callable[[], datetime] = stopped_clock,
     ) -> None:
         self._results = list(results)
         if len(self._results) > CAPACITY:
             raise ValueError(f"{len(self._results)} results do not fit into {CAPACITY}")
-        self._serial, self._version, self._clock = serial, version, clock
+        self._serial, self._clock = serial, clock
         self._heard = b""
 
     def store(self, result: LiteResult) -> None:
@@ -106,7 +105,7 @@ class FreeStyleLite:
     def _memory(self) -> bytes:
         now = self._clock()
         clock = _date(now) + f" {now:%H:%M:%S}".encode("ascii")
-        head = [b"", self._serial, self._version, clock]
+        head = [b"", self._serial, _VERSION, clock]
         if not self._results:
             return b"\r\n".join([*head, b"Log Empty END\r\n"])
         count = f"{len(self._results):03}".encode("ascii")

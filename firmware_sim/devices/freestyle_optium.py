@@ -45,6 +45,7 @@ _LONGEST = 40  # of a command, in bytes
 _SET = "$tim,%m,%d,%y,%H,%M"
 _EIGHTEENTHS = 18  # of a mmol/L
 _DONE = "CMD OK\r\n"
+_VERSION = "0.22"
 _CONTROL, _CLOCK_LOST = 1, 2  # flags of a result
 
 
@@ -77,7 +78,6 @@ class FreeStyleOptium:
     Args:
         results: What it has stored, oldest first, 450 at most.
         serial: Its serial number, seven characters, a hyphen, and five.
-        version: Its version.
         clock: Tells the time that it shows; it stands still if not given.
 
     Attributes:
@@ -94,13 +94,12 @@ class FreeStyleOptium:
         results: Iterable[OptiumResult] = (),
         *,
         serial: str = "XXGS173-S0001",
-        version: str = "0.22",
         clock: Callable[[], datetime] = stopped_clock,
     ) -> None:
         self._results = list(results)
         if len(self._results) > CAPACITY:
             raise ValueError(f"{len(self._results)} results do not fit into {CAPACITY}")
-        self._serial, self._version, self._clock = serial, version, clock
+        self._serial, self._clock = serial, clock
         self.set_to: datetime | None = None
         self._ahead = timedelta()
         self._heard, self._is_awake = b"", False
@@ -137,7 +136,7 @@ class FreeStyleOptium:
         date = f"{_month(now)[:3]}  {now:%d} {now:%Y}"
         lines = (
             f"S/N:\t{self._serial}",
-            f"Ver:\t{self._version}\tMMOL",
+            f"Ver:\t{_VERSION}\tMMOL",
             f"Clock:\t{date}\t{now:%H:%M:%S}",
             "Market:\t1\t1",
             "ROM:\t1\t2\t3\t4",
@@ -148,7 +147,7 @@ class FreeStyleOptium:
 
     def _memory(self) -> bytes:
         now = self._now()
-        head = ["", self._serial, self._version, f"{_date(now)} {now:%H:%M:%S}"]
+        head = ["", self._serial, _VERSION, f"{_date(now)} {now:%H:%M:%S}"]
         lines = [result.line() for result in reversed(self._results)]
         text = "\r\n".join([*head, f"{len(self._results):03}", *lines, ""])
         body = text.encode("ascii")

@@ -43,6 +43,7 @@ _CHINA = 32  # quarters of an hour
 _SESSION_STOPPED, _BATTERY_LOW = 0x01, 0x02
 _LOW_FOR = 3  # records
 _CAPACITY = 500
+_LABEL = Label("Glucose sensor", "00000007")
 _ATT_HEADER = 3
 _RUN_HOURS = 15 * 24
 
@@ -108,49 +109,36 @@ class GlucoseSensor:
     Args:
         records: What it has stored, oldest first.
         start: Local time at which its session was started; None if nobody told it.
-        name: What it advertises.
-        label: Its device information and battery.
-        pairing: How it pairs.
-        passkey: The six digits printed on it, 0 to 999999.
-        security: What its service requires.
         clock: Tells the time; it stands still if not given.
         has_crc: Whether it sends an E2E-CRC.
         stopped: Whether its session was stopped.
         zone: In quarters of an hour east of UTC; -128 is unknown.
         sample: Type in the low four bits, location in the high ones.
-        mtu: The largest packet that it sends, its header of 3 bytes too.
 
     Attributes:
         records: What is stored now, oldest first.
     """
 
+    name = "Sensor 0007"
     advertised = (_CGM,)
-    mtu = 185  # sensors talk to phones, and pack several records into a packet
+    pairing, passkey = Pairing.PASSKEY, 123456
+    mtu = 64  # sensors talk to phones, and pack several records into a packet
 
     def __init__(
         self,
         records: Iterable[CgmRecord],
         start: datetime | None,
         *,
-        name: str = "Sensor 0007",
-        label: Label = Label("Glucose sensor", "00000007"),  # noqa: B008 - frozen
-        pairing: Pairing = Pairing.PASSKEY,
-        passkey: int = 123456,
-        security: Security = Security.AUTHENTICATED,
         clock: Callable[[], datetime] = stopped_clock,
         has_crc: bool = True,
         stopped: bool = False,
         zone: int = _CHINA,
         sample: int = _SUBCUTANEOUS << 4 | _INTERSTITIAL_FLUID,
-        mtu: int = 64,
     ) -> None:
-        self.mtu = mtu
-        self.name, self.pairing, self.passkey = name, pairing, passkey
-        self.services = _services(security)
+        self.services = _services()
         self.records = list(records)[-_CAPACITY:]
         self.start, self._clock, self._began = start, clock, clock()
         self._age = max((record.minutes for record in self.records), default=0)
-        self._label = label
         self._has_crc, self._stopped, self._sample = has_crc, stopped, sample
         self._zone = zone
         self._point = ControlPoint(
@@ -189,7 +177,7 @@ class GlucoseSensor:
         }
         if uuid in values:
             return _checked(values[uuid], has_crc=self._has_crc)
-        return self._label.read(uuid)
+        return _LABEL.read(uuid)
 
     def enabled(self, uuid: UUID, *, on: bool) -> Iterable[Action]:
         """Note it; nothing follows from it."""
@@ -235,11 +223,10 @@ def _checked(value: bytes, *, has_crc: bool) -> bytes:
     return value + pack("<H", mcrf4xx(value)) if has_crc else value
 
 
-def _services(security: Security) -> dict[UUID, tuple[Characteristic, ...]]:
+def _services() -> dict[UUID, tuple[Characteristic, ...]]:
     def one(uuid: UUID, *properties: str) -> Characteristic:
-        return Characteristic(uuid, frozenset(properties), security)
+        return Characteristic(uuid, frozenset(properties), Security.AUTHENTICATED)
 
-    is_open = security is Security.NONE
     return {
         _CGM: (
             one(_MEASUREMENT, "notify"),
@@ -249,7 +236,7 @@ def _services(security: Security) -> dict[UUID, tuple[Characteristic, ...]]:
             one(_RUN_TIME, "read"),
             one(CONTROL_POINT, "write", "indicate"),
         ),
-        **services(Security.NONE if is_open else Security.ENCRYPTED),
+        **services(Security.ENCRYPTED),
     }
 
 

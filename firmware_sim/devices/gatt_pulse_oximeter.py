@@ -51,6 +51,7 @@ _MEASURED_BITS = {
 _DEVICE_BITS = {"poor_signal": 1 << 4, "low_perfusion": 1 << 5}
 _ALL = 1  # the only operator that the service asks for
 _CAPACITY = 100
+_LABEL = Label("Pulse oximeter", "00000098")
 
 _WRITE_NOT_PERMITTED = 0x03
 _CCCD_IMPROPER, _PROCEDURE_RUNNING = 0xFD, 0xFE  # Core Specification Supplement, B
@@ -118,15 +119,12 @@ class PulseOximeter:
         has_memory: Whether it stores spot checks, and has a control point.
         has_spot_checks: Or else only the continuous measurement.
         clock: Tells the time that it shows; None has no clock to be read.
-        name: What it advertises.
-        label: Its device information and battery.
-        pairing: How it pairs.
-        passkey: Of use only with another ``pairing``.
-        security: What its service requires; the rest is open.
         answer: What it answers to a request for its records, instead of success.
     """
 
+    name = "Oximeter 98"
     advertised = (_OXIMETER,)
+    pairing, passkey = Pairing.JUST_WORKS, 0
 
     def __init__(
         self,
@@ -135,20 +133,16 @@ class PulseOximeter:
         has_memory: bool = False,
         has_spot_checks: bool = True,
         clock: Callable[[], datetime] | None = None,
-        name: str = "Oximeter 98",
-        label: Label = Label("Pulse oximeter", "00000098"),  # noqa: B008 - frozen
-        pairing: Pairing = Pairing.JUST_WORKS,
-        passkey: int = 0,
-        security: Security = Security.ENCRYPTED,
         answer: Answer | None = None,
     ) -> None:
-        self.name, self.pairing, self.passkey = name, pairing, passkey
-        self.services = _services(security, memory=has_memory, spots=has_spot_checks)
+        self.services = _services(memory=has_memory, spots=has_spot_checks)
         if clock is not None:
-            time = Characteristic(_CURRENT_TIME, frozenset({"read"}), security)
+            time = Characteristic(
+                _CURRENT_TIME, frozenset({"read"}), Security.ENCRYPTED
+            )
             self.services[_CURRENT_TIME_SERVICE] = (time,)
         self._stored = deque(records, _CAPACITY)
-        self._has_memory, self._label, self._answer = has_memory, label, answer
+        self._has_memory, self._answer = has_memory, answer
         self._clock = clock
         self._enabled: set[UUID] = set()
         self._point = ControlPoint(
@@ -184,7 +178,7 @@ class PulseOximeter:
         if uuid == _CURRENT_TIME and self._clock is not None:
             now = self._clock()
             return date_time(now) + bytes([now.isoweekday(), 0, 0])
-        return self._label.read(uuid)
+        return _LABEL.read(uuid)
 
     def enabled(self, uuid: UUID, *, on: bool) -> Iterable[Action]:
         """Send all that is unsent, then hang up, where there is no memory."""
@@ -219,11 +213,9 @@ class PulseOximeter:
             yield HangUp()
 
 
-def _services(
-    security: Security, *, memory: bool, spots: bool
-) -> dict[UUID, tuple[Characteristic, ...]]:
+def _services(*, memory: bool, spots: bool) -> dict[UUID, tuple[Characteristic, ...]]:
     def one(uuid: UUID, *properties: str) -> Characteristic:
-        return Characteristic(uuid, frozenset(properties), security)
+        return Characteristic(uuid, frozenset(properties), Security.ENCRYPTED)
 
     return {
         _OXIMETER: (

@@ -32,6 +32,7 @@ _FAHRENHEIT, _TIME, _TYPE = 1, 2, 4
 _SITES = {"armpit": 1, "ear": 3, "mouth": 6}
 _NO_NUMBER = 0x007FFFFF
 _CAPACITY = 10
+_LABEL = Label("Thermometer", "00000037")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,40 +68,26 @@ class Thermometer(OnceOnly[TemperatureRecord]):
 
     Args:
         records: What it has measured and not yet sent, oldest first.
-        name: What it advertises.
-        label: Its device information and battery.
-        pairing: How it pairs.
-        passkey: Of use only with another ``pairing``.
-        security: What its measurements require; the rest is open.
     """
 
+    name = "Thermometer 37"
     advertised = (_THERMOMETER,)
+    pairing, passkey = Pairing.JUST_WORKS, 0
+    services = {  # noqa: RUF012 - nobody changes it
+        _THERMOMETER: (
+            Characteristic(_MEASUREMENT, frozenset({"indicate"}), Security.ENCRYPTED),
+        ),
+        **services(Security.NONE),
+    }
 
-    def __init__(
-        self,
-        records: Iterable[TemperatureRecord],
-        *,
-        name: str = "Thermometer 37",
-        label: Label = Label("Thermometer", "00000037"),  # noqa: B008 - frozen
-        pairing: Pairing = Pairing.JUST_WORKS,
-        passkey: int = 0,
-        security: Security = Security.ENCRYPTED,
-    ) -> None:
+    def __init__(self, records: Iterable[TemperatureRecord]) -> None:
         super().__init__(
             records, [_MEASUREMENT], lambda one: [one.indication()], _CAPACITY
         )
-        self.name, self.pairing, self.passkey = name, pairing, passkey
-        self.services = {
-            _THERMOMETER: (
-                Characteristic(_MEASUREMENT, frozenset({"indicate"}), security),
-            ),
-            **services(Security.NONE),
-        }
-        self._label = label
 
     def read(self, uuid: UUID) -> bytes:
         """Return a value; raise `AttError` for what is not readable."""
-        return self._label.read(uuid)
+        return _LABEL.read(uuid)
 
 
 def _float(value: Decimal) -> bytes:

@@ -39,6 +39,8 @@ _TWO_PACKETS = 1 << 12
 _FAILED = 0xFFFF
 _IN_FIRST = 3  # of the numbers behind the user, where two packets are needed
 _CAPACITY = 30
+_LABEL = Label("Scale", "00000070")
+_INDICATE = frozenset({"indicate"})
 _ATT_HEADER = 3
 
 _TENTH = Decimal("0.1")
@@ -162,27 +164,19 @@ class WeightScale(OnceOnly[Record]):
 
     Args:
         records: What it has measured and not yet sent, oldest first.
-        name: What it advertises.
-        label: Its device information and battery.
-        pairing: How it pairs.
-        passkey: Of use only with another ``pairing``.
-        security: What its measurements require; the rest is open.
         mtu: The largest packet that it sends, its header of 3 bytes too.
     """
 
+    name = "Scale 70"
     advertised = (_SCALE,)
+    pairing, passkey = Pairing.JUST_WORKS, 0
+    services = {  # noqa: RUF012 - nobody changes it
+        _SCALE: (Characteristic(_WEIGHT, _INDICATE, Security.ENCRYPTED),),
+        _COMPOSER: (Characteristic(_COMPOSITION, _INDICATE, Security.ENCRYPTED),),
+        **services(Security.NONE),
+    }
 
-    def __init__(
-        self,
-        records: Iterable[Record],
-        *,
-        name: str = "Scale 70",
-        label: Label = Label("Scale", "00000070"),  # noqa: B008 - frozen
-        pairing: Pairing = Pairing.JUST_WORKS,
-        passkey: int = 0,
-        security: Security = Security.ENCRYPTED,
-        mtu: int = 23,
-    ) -> None:
+    def __init__(self, records: Iterable[Record], *, mtu: int = 23) -> None:
         super().__init__(
             records,
             [_WEIGHT, _COMPOSITION],
@@ -190,18 +184,10 @@ class WeightScale(OnceOnly[Record]):
             _CAPACITY,
         )
         self.mtu = mtu
-        self.name, self.pairing, self.passkey = name, pairing, passkey
-        indicate = frozenset({"indicate"})
-        self.services = {
-            _SCALE: (Characteristic(_WEIGHT, indicate, security),),
-            _COMPOSER: (Characteristic(_COMPOSITION, indicate, security),),
-            **services(Security.NONE),
-        }
-        self._label = label
 
     def read(self, uuid: UUID) -> bytes:
         """Return a value; raise `AttError` for what is not readable."""
-        return self._label.read(uuid)
+        return _LABEL.read(uuid)
 
 
 def _weighing(shown: Shown) -> WeightRecord:

@@ -30,6 +30,7 @@ CAPACITY = 700  # results of either test
 
 _BLOCK_END = b"\r\n]\r\n"
 _LONGEST = 64  # of what it hears, in bytes
+_VERSION = "B.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,6 @@ class Areo:
     Args:
         results: What it has stored, oldest first.
         serial: Its serial number, ASCII.
-        version: Its version, ASCII.
         has_ketone: It measures ketone, and answers if asked for it.
 
     Attributes:
@@ -78,11 +78,10 @@ class Areo:
         results: Iterable[AreoResult] = (),
         *,
         serial: str = "SIM00001",
-        version: str = "B.0",
         has_ketone: bool = True,
     ) -> None:
         self._results: dict[str, list[AreoResult]] = {"Glu": [], "Ket": []}
-        self.serial, self._version, self._has_ketone = serial, version, has_ketone
+        self.serial, self._has_ketone = serial, has_ketone
         self.set_to: datetime | None = None
         self._heard = b""
         for result in results:
@@ -116,7 +115,7 @@ class Areo:
 
     def _answer(self, byte: int) -> Iterator[bytes]:
         if byte == 0xA2:
-            lines = [f"0000000000000,58,59,{self.serial:>12},{self._version:>4}"]
+            lines = [f"0000000000000,58,59,{self.serial:>12},{_VERSION:>4}"]
             yield _block(lines)
         elif byte == 0x80:
             yield _block([result.line() for result in self._results["Glu"]])

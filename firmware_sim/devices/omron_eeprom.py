@@ -99,6 +99,7 @@ class OmronCuff:
     Attributes:
         set_to: What the host last set its clock to; None if never.
         unregistered: The users, from 1, whose memory it does not give.
+        refused: The addresses that it does not give now.
         short: How many of its next answers hold one byte too few.
         index: Bytes that stand there instead of its index, where a test wants it.
     """
@@ -114,6 +115,7 @@ class OmronCuff:
     ) -> None:
         self.set_to: datetime | None = None
         self.unregistered: frozenset[int] = frozenset()
+        self.refused: frozenset[int] = frozenset()
         self.short = 0
         self.index: bytes | None = None
         self.name = "BLESmart_0000021F000000000815"
@@ -204,6 +206,8 @@ class OmronCuff:
             end = start + slots * self._layout.size
             if start <= address < end and user + 1 in self.unregistered:
                 return _frame(0x8100, address, count, result=5)
+        if not self.refused.isdisjoint(range(address, address + count)):
+            return _frame(0x8100, address, count, result=5)
         image = self._memory.image(self._window(), self.index)
         data = image[address : address + count]
         if self.short:

@@ -62,6 +62,7 @@ _NOT_SUPPORTED, _OPERAND_NOT_SUPPORTED, _NO_RECORDS = 2, 9, 6
 
 _WRITE_NOT_PERMITTED = 0x03
 _DATA_FIELD_IGNORED = 0x80
+_LABEL = Label("HEM-6233T", "000815", "OMRON")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,6 @@ class StandardCuff:
     Args:
         records: What it has measured, oldest first.
         able: What it has beside the measurement and the clock.
-        label: Its device information and battery.
         clock: Tells the time that it shows; it stands still if not given.
 
     Attributes:
@@ -153,14 +153,13 @@ class StandardCuff:
         records: Iterable[StandardRecord] = (),
         able: Abilities = Abilities(),
         *,
-        label: Label = Label("HEM-6233T", "000815", "OMRON"),  # noqa: B008
         clock: Callable[[], datetime] = stopped_clock,
     ) -> None:
         self.set_to: datetime | None = None
         self.codes: dict[int, bytes] = {}
         self.services = _services(able)
         self.mtu = 185 if able.own_parts == 1 else 23
-        self._able, self._label, self._clock = able, label, clock
+        self._able, self._clock = able, clock
         self._ahead = timedelta()
         self._stored = list(enumerate(records, start=1))
         self._sent = 0
@@ -184,7 +183,7 @@ class StandardCuff:
             return self._time()
         if uuid == _FEATURE:
             return pack("<H", 5)
-        return self._label.read(uuid)
+        return _LABEL.read(uuid)
 
     def write(self, uuid: UUID, payload: bytes) -> Iterable[Action]:
         """Take the time, or a request to one of the control points."""

@@ -37,6 +37,7 @@ CAPACITY = 500  # records
 _DC1 = b"\x11"
 _HIGH, _LOW = 601, 19
 _LONGEST = 40  # of a command, in bytes
+_VERSION = "P02.00.00 30/08/06"
 _DAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _SET = "%m/%d/%y %H:%M:%S"
 
@@ -74,7 +75,6 @@ class Ultra2:
     Args:
         records: What it has stored, oldest first, 500 at most.
         serial: Its serial number, nine characters, the last one Y.
-        version: Its version.
         clock: Tells the time that it shows; it stands still if not given.
 
     Attributes:
@@ -91,13 +91,12 @@ class Ultra2:
         records: Iterable[Ultra2Record] = (),
         *,
         serial: str = "SIM00001Y",
-        version: str = "P02.00.00 30/08/06",
         clock: Callable[[], datetime] = stopped_clock,
     ) -> None:
         self._records = list(records)
         if len(self._records) > CAPACITY:
             raise ValueError(f"{len(self._records)} records do not fit into {CAPACITY}")
-        self.serial, self._version, self._clock = serial, version, clock
+        self.serial, self._clock = serial, clock
         self.set_to: datetime | None = None
         self._ahead = timedelta()
         self._heard, self._is_awake = b"", False
@@ -123,7 +122,7 @@ class Ultra2:
     def _answer(self, command: bytes) -> bytes:  # noqa: PLR0911 - one for each command
         match command.strip(_DC1):
             case b"DM?":
-                return _line(f"?{self._version}")
+                return _line(f"?{_VERSION}")
             case b"DM@":
                 return _line(f'@ "{self.serial}"')
             case b"DMF":

@@ -17,10 +17,11 @@ expected, 2 acknowledgement, 3 disconnect.
     all else              05 09: not known, or refused, as erasing (05 1A) is
 
 The notes do not say what a meter answers to an index between its number of
-records and 501, nor to what it does not know; both are our choice.
+records and 501, nor to what it does not know, or does not give now (05 07); these
+are our choice.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -35,7 +36,8 @@ CAPACITY = 500  # records
 _STX, _ETX = 0x02, 0x03
 _OVERHEAD = 6  # STX, length, link, ETX, CRC
 _S, _E, _ACK, _DISCONNECT = 1, 2, 4, 8
-_DONE, _NO_RECORD, _REFUSED = b"\x05\x06", b"\x05\x0f", b"\x05\x09"
+_DONE, _NO_RECORD = b"\x05\x06", b"\x05\x0f"
+_NOT_ALLOWED, _REFUSED = b"\x05\x07", b"\x05\x09"
 _VERSION, _SERIAL = bytes.fromhex("05 0d 02"), bytes.fromhex("05 0b 02")
 _CLOCK, _RECORD = bytes.fromhex("05 20 02"), bytes.fromhex("05 1f")
 _HIGH, _LOW = 0xFFFF, 0xFFFE
@@ -78,6 +80,9 @@ class UltraEasy:
         version: Its version, ASCII.
         clock: Tells the time that it shows; it stands still if not given.
 
+    Attributes:
+        refused: The records that it does not give now, by their index.
+
     Raises:
         ValueError: There are more records than it can hold.
     """
@@ -96,6 +101,7 @@ class UltraEasy:
         if len(self._records) > CAPACITY:
             raise ValueError(f"{len(self._records)} records do not fit into {CAPACITY}")
         self._serial, self._version, self._clock = serial, version, clock
+        self.refused: Container[int] = frozenset()
         self._buffer = b""
         self._sends = self._expects = False
         self._answer: bytes | None = None  # sent, and not known to have arrived
@@ -162,9 +168,10 @@ class UltraEasy:
             return _DONE + pack("<I", _epoch(self._clock()))
         if message.startswith(_RECORD) and len(message) == 4:
             index = int.from_bytes(message[2:], "little")
-            if index < len(self._records):
+            if index < len(self._records) and index not in self.refused:
                 return _DONE + self._records[-1 - index].encode()
-            return _NO_RECORD + pack("<H", len(self._records))
+            count = pack("<H", len(self._records))
+            return _NOT_ALLOWED if index in self.refused else _NO_RECORD + count
         return _REFUSED
 
     def _start_over(self) -> None:

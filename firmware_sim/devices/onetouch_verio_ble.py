@@ -18,16 +18,18 @@ message begins with a prefix, 03 or 04, which its answer repeats:
                           4 bytes 0; a deleted record's glucose is 0
     all else              04 09: not understood, or refused, as erasing (04 1A) is
 
+Any question may be answered by 04 07 instead: not allowed now.
+
 It says 0x81 to whatever it is asked, and then answers. Until the host has said
 0x81 to an answer, it hears no other question than the same one again. Records
 are numbered from 1 on, for ever.
 
 Our choice, for the notes do not tell: a record that it does not hold is
-answered by 04 08; 601 and 19 stand for HI and LO; it holds 500, and does not
-count the deleted ones.
+answered by 04 08; 601 and 19 stand for HI and LO; it holds 500; whether it counts
+the deleted ones.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -47,7 +49,7 @@ _WRITE = UUID("af9df7a2-e595-11e3-96b4-0002a5d5c51b")
 _NOTIFY = UUID("af9df7a3-e595-11e3-96b4-0002a5d5c51b")
 
 _ACKNOWLEDGE = b"\x81"
-_DONE, _NO_RECORD, _REFUSED = b"\x06", b"\x08", b"\x09"
+_DONE, _NOT_ALLOWED, _NO_RECORD, _REFUSED = b"\x06", b"\x07", b"\x08", b"\x09"
 _HIGH, _LOW = 601, 19
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _WRITE_NOT_PERMITTED = 0x03
@@ -86,6 +88,8 @@ class VerioBle:
 
     Attributes:
         set_to: What the host last set its clock to; None if never.
+        refused: The numbers of the records that it does not give now.
+        counts_deleted: Whether the number of records is that of the deleted ones too.
     """
 
     name = "OneTouch SM01"
@@ -102,6 +106,8 @@ class VerioBle:
     ) -> None:
         self.services = _services()
         self.set_to: datetime | None = None
+        self.refused: Container[int] = frozenset()
+        self.counts_deleted = False
         self._label, self._clock, self._ahead = label, clock, timedelta()
         every = dict(enumerate(records, 1))
         self._newest = len(every)
@@ -161,18 +167,23 @@ class VerioBle:
             case b"\x20\x02":
                 return _DONE + pack("<I", _seconds(self._clock() + self._ahead))
             case b"\x27\x00":
-                held = [one for one in self._held.values() if one.mg_per_dl]
+                every = self._held.values()
+                held = [one for one in every if one.mg_per_dl or self.counts_deleted]
                 return _DONE + pack("<H", len(held))
             case b"\x0a\x02\x06":
                 return _DONE + pack("<I", self._newest)
             case command if command[:1] == b"\xb3" and len(command) == 3:
-                (number,) = unpack("<H", command[1:])
-                record = self._held.get(number)
-                return _NO_RECORD if record is None else _DONE + record.encode()
+                return self._record(*unpack("<H", command[1:]))
             case command if command[:2] == b"\x20\x01" and len(command) == 6:
                 self._set_clock(*unpack("<I", command[2:]))
                 return b""
         return _REFUSED
+
+    def _record(self, number: int) -> bytes:
+        if number in self.refused:
+            return _NOT_ALLOWED
+        record = self._held.get(number)
+        return _NO_RECORD if record is None else _DONE + record.encode()
 
     def _set_clock(self, seconds: int) -> None:
         moment = (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None)

@@ -17,11 +17,13 @@ it. A message begins with a prefix, 03 or 04, which its answer repeats.
                           meal u8 (1 before, 2 after), 00 00
     all else              03 09: not understood, or refused, as erasing (03 1A) is
 
+Any question may be answered by 03 07 instead: not allowed now.
+
 Our choice, for the notes do not tell: record 0 is the newest; an index beyond
 the last is answered by 03 08; 601 and 19 stand for HI and LO; it holds 750.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -36,7 +38,7 @@ CAPACITY = 750  # records
 
 _STX, _ETX = 0x02, 0x03
 _OVERHEAD = 6  # STX, length, link, ETX, CRC
-_DONE, _NO_RECORD, _REFUSED = b"\x06", b"\x08", b"\x09"
+_DONE, _NOT_ALLOWED, _NO_RECORD, _REFUSED = b"\x06", b"\x07", b"\x08", b"\x09"
 _HIGH, _LOW = 601, 19
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -74,6 +76,7 @@ class VerioIq:
 
     Attributes:
         set_to: What the host last set its clock to; None if never.
+        refused: The records that it does not give now, by their index.
 
     Raises:
         ValueError: There are more records than it can hold.
@@ -94,6 +97,7 @@ class VerioIq:
             raise ValueError(f"{len(self._records)} records do not fit into {CAPACITY}")
         self.serial, self._version, self._clock = serial, version, clock
         self.set_to: datetime | None = None
+        self.refused: Container[int] = frozenset()
         self._ahead = timedelta()
         self._heard = b""
 
@@ -151,6 +155,8 @@ class VerioIq:
         return _REFUSED
 
     def _record(self, index: int) -> bytes:
+        if index in self.refused:
+            return _NOT_ALLOWED
         if index >= len(self._records):
             return _NO_RECORD
         return _DONE + self._records[-1 - index].encode()

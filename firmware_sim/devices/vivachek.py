@@ -43,6 +43,7 @@ _NOTIFY = UUID("0003cdd1-0000-1000-8000-00805f9b0131")
 _WRITE = UUID("0003cdd2-0000-1000-8000-00805f9b0131")
 _DECOY, _DECOY_NOTIFY, _DECOY_WRITE = sig(0xFFF0), sig(0xFFF4), sig(0xFFF3)
 _PACKET = 20  # bytes
+_SERIAL, _VERSION = b"SIM0000000000815", b"00000316A0036602"
 _NOT_SUPPORTED = 0x06
 _MEALS = {"preprandial": 1, "postprandial": 2}
 GLUCOSE, GLUCOSE_GKI, GLUCOSE_CONTROL = 0x11, 0x12, 0x22
@@ -79,8 +80,6 @@ class VivaChek:
 
     Args:
         records: What it has stored, oldest first, 300 at most.
-        serial: Its serial number, 16 characters.
-        version: Its version, 16 characters.
         ready: What it answers to AA.
         clock: Tells the time that it shows; it stands still if not given.
 
@@ -96,8 +95,6 @@ class VivaChek:
         self,
         records: Iterable[VivaChekRecord] = (),
         *,
-        serial: str = "SIM0000000000815",
-        version: str = "00000316A0036602",
         ready: int = 0x11,
         clock: Callable[[], datetime] = stopped_clock,
     ) -> None:
@@ -116,8 +113,7 @@ class VivaChek:
         self._records = list(records)
         if len(self._records) > CAPACITY:
             raise ValueError(f"{len(self._records)} records do not fit into {CAPACITY}")
-        self._serial, self._version, self._ready = serial, version, ready
-        self._clock, self._ahead = clock, timedelta()
+        self._ready, self._clock, self._ahead = ready, clock, timedelta()
 
     @property
     def now(self) -> datetime:
@@ -157,9 +153,9 @@ class VivaChek:
     def _answer(self, command: int, mark: int, data: bytes) -> Iterator[bytes]:
         match command, mark:
             case 0x66, 0x55:
-                yield _frame(command, 0xAA, self._serial.encode("ascii"))
+                yield _frame(command, 0xAA, _SERIAL)
             case 0x77, 0x55:
-                yield _frame(command, 0xAA, self._version.encode("ascii"))
+                yield _frame(command, 0xAA, _VERSION)
             case 0xAA, 0x55:
                 yield _frame(command, 0xAA, bytes([self._ready]))
             case 0xDB, 0x55:

@@ -26,6 +26,7 @@ from protocols.units import canonical
 
 NOW = datetime(2026, 1, 9, 9, 26, 53)  # noqa: DTZ001 - a wall clock
 _POINTS = 7
+_FEW = 3
 _APART = timedelta(hours=37, minutes=13, seconds=7)  # day, night, and another year
 _CLOSE = timedelta(minutes=13, seconds=7)
 _STATES = {Limit.HIGH: State.ABOVE_RANGE, Limit.LOW: State.BELOW_RANGE}
@@ -132,7 +133,7 @@ def named(one: Observation) -> object:
     return key(reading), fingerprint(reading)
 
 
-def lists(facts: Iterable[Fact], *, most: int = 3) -> str:
+def lists(facts: Iterable[Fact]) -> str:
     """Return facts as a text for people, the first few of them."""
     texts = []
     for kind, slot, time, values in facts:
@@ -140,8 +141,8 @@ def lists(facts: Iterable[Fact], *, most: int = 3) -> str:
         said = ", ".join(sorted(f"{name} {value}" for name, value in pairs))
         where = "" if slot is None else f" in slot {slot}"
         texts.append(f"{kind} at {time}{where}: {said}")
-    more = f", and {len(texts) - most} more" if len(texts) > most else ""
-    return "; ".join(texts[:most]) + more
+    more = f", and {len(texts) - _FEW} more" if len(texts) > _FEW else ""
+    return "; ".join(texts[:_FEW]) + more
 
 
 def _shown(quantity: Quantity, unit: Unit, number: Decimal | Limit) -> str:

@@ -93,6 +93,14 @@ async def clock_set(case: Case) -> list[str]:
         for clock in visit.of(DeviceClock)
         if clock.time.moment is None or clock.time.moment > NOW - _HOUR
     ]
+    told = [isinstance(event, DeviceClock) for event in visit.events]
+    if True in told and not case.trial.needs_clock:
+        device = case.device()
+        await case.visit(
+            device, case.terms(allow=True), cancel_after=told.index(True) + 1
+        )
+        if set_to(device) is not None:
+            problems.append("it sets the clock before it tells what that showed")
     if case.asks and not case.driver.once_only and not case.trial.needs_clock:
         problems += await _set_last(case, set_to, len(visit.events))
     right = case.device()

@@ -26,16 +26,12 @@ from types import NoneType
 from typing import Any
 
 import cbor2
-import numpy as np
-from numpy.typing import NDArray
 
 from protocols.errors import DecodeError, Fault
 from protocols.uplink import frames, series
 from protocols.uplink.envelope import is_int
 from protocols.uplink.frames import Alike
 from protocols.uplink.shared import SHARED, Encoded, Shared, Taken, batch_error
-
-I8 = NDArray[np.int64]
 
 _PLAIN, _CONSTANT, _DELTA, _LISTED, _SPLIT, _DIGITS = range(6)
 _FRAMES = 17

@@ -26,7 +26,7 @@ VERSION = 2
 MAX_MESSAGE = 65_536
 _KEYS = {1: {0, 1, 2}, 2: {0, 1, 2, 3}}  # by version
 _MAX_DEPTH = 12
-_INTEGERS = range(-(1 << 63), 1 << 64)  # what CBOR carries without a tag
+_INTEGERS = range(-(1 << 63), 1 << 64)  # CBOR has lower ones, and no field of ours
 _NAMES = {int, str}
 _PLAIN = {dict, list, str, bytes, int, bool, NoneType}
 

@@ -7,6 +7,8 @@ last remainders were, what they were, gaps, level, steps, where between two inte
 the prediction fell, and the remainder beside it.
 """
 
+from itertools import accumulate
+
 from protocols.kernel import inlined, inner
 from protocols.uplink.rangecoder import (
     COST,
@@ -58,15 +60,9 @@ _SETS = 5  # of weights
 _SIZES = (256, 338, 144, 128, 169, 192, 208, 156)  # contexts of each guess
 _SET = _NODES * _GUESSES
 WEIGHTS_SIZE = _SETS * _SET
-_C0 = WEIGHTS_SIZE
-_C1 = _C0 + 256 * _NODES
-_C2 = _C1 + 338 * _NODES
-_C3 = _C2 + 144 * _NODES
-_C4 = _C3 + 128 * _NODES
-_C5 = _C4 + 169 * _NODES
-_C6 = _C5 + 192 * _NODES
-_C7 = _C6 + 208 * _NODES
-MODEL = _C7 + 156 * _NODES
+_C0, _C1, _C2, _C3, _C4, _C5, _C6, _C7, MODEL = accumulate(
+    (WEIGHTS_SIZE, *(size * _NODES for size in _SIZES))
+)
 PLACES = _SETS + (MODEL - WEIGHTS_SIZE) // _NODES
 """The parts of a model: sets of weights and contexts, of which a column uses some."""
 

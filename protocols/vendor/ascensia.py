@@ -33,7 +33,7 @@ from protocols.gatt.time import DateTime
 from protocols.kinds import PayloadKind, Shown
 from protocols.stream import Damaged, Frames
 
-_STX, _ETX, _ETB = 0x02, 0x03, 0x17
+_STX, _ETX = 0x02, 0x03
 _OVERHEAD = 5  # end, checksum, CR LF behind a frame's text
 _LONGEST = 1024  # bytes; no meter's header has half of it
 _WHAT = "ASTM frame"

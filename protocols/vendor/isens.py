@@ -39,10 +39,6 @@ from protocols.observation import Quantity, State, Unit, Value
 
 OWN_CLOCK: UUID = UUID("c4dea3bc-5a9d-11e9-8647-d663bd873d93")
 CLOCKS: tuple[UUID, ...] = (sig(0xFFF1), OWN_CLOCK)
-CLOCK_SERVICES: tuple[UUID, ...] = (
-    sig(0xFFF0),
-    UUID("c4dea010-5a9d-11e9-8647-d663bd873d93"),
-)
 
 _SET_CLOCK = bytes.fromhex("c0 03 01 00")
 _NO_TIME = DateTime(0, 0, 0, 0, 0, 0)

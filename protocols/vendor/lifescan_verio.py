@@ -70,14 +70,14 @@ class Record:
     tail: bytes
 
 
-def ask_version(prefix: int = 3) -> bytes:
+def ask_version() -> bytes:
     """Return the message that asks for the version."""
-    return _message(prefix, "0d 01")
+    return _message(3, "0d 01")
 
 
-def ask_serial_number(prefix: int = 3) -> bytes:
+def ask_serial_number() -> bytes:
     """Return the message that asks for the serial number."""
-    return _message(prefix, "0b 01 02")
+    return _message(3, "0b 01 02")
 
 
 def ask_clock(prefix: int = 3) -> bytes:
@@ -101,9 +101,9 @@ def set_clock(moment: datetime, prefix: int = 3) -> bytes:
     return _message(prefix, "20 01") + pack("<I", seconds)
 
 
-def ask_unit(prefix: int = 3) -> bytes:
+def ask_unit() -> bytes:
     """Return the message that asks for the unit of the display."""
-    return _message(prefix, "09 02 02")
+    return _message(3, "09 02 02")
 
 
 def ask_count(prefix: int = 3) -> bytes:
@@ -111,14 +111,13 @@ def ask_count(prefix: int = 3) -> bytes:
     return _message(prefix, "27 00")
 
 
-def ask_record(index: int, prefix: int = 3) -> bytes:
+def ask_record(index: int) -> bytes:
     """Return the message that asks a Verio IQ for a record.
 
     Args:
         index: 0 to the number of records less one.
-        prefix: 3 or 4.
     """
-    return _message(prefix, "21") + pack("<H", index)
+    return _message(3, "21") + pack("<H", index)
 
 
 def ask_highest_id(prefix: int = 4) -> bytes:
@@ -126,14 +125,13 @@ def ask_highest_id(prefix: int = 4) -> bytes:
     return _message(prefix, "0a 02 06")
 
 
-def ask_record_by_id(number: int, prefix: int = 4) -> bytes:
+def ask_record_by_id(number: int) -> bytes:
     """Return the message that asks, by BLE, for the record of an id.
 
     Args:
         number: 0 to 65535.
-        prefix: 3 or 4.
     """
-    return _message(prefix, "b3") + pack("<H", number)
+    return _message(4, "b3") + pack("<H", number)
 
 
 def read_version(message: bytes) -> str:

@@ -35,8 +35,6 @@ from protocols.errors import Fault
 from protocols.gatt import racp
 from protocols.kinds import PayloadKind, Shown
 
-COMPANY = 0x020E
-
 _EACH_USER = 1  # the only type of payload that is known
 _MANUAL = 1  # the adjust reason
 _ASK_NEWEST = racp.OpCode.REPORT_SEQUENCE_NUMBER_OF_LATEST_RECORD

@@ -10,6 +10,7 @@ from drivers.microlife import DRIVER
 from drivers.sdk import (
     Checkpoint,
     DateTime,
+    DecodeError,
     DeviceClock,
     Identity,
     Kind,
@@ -243,15 +244,34 @@ async def test_nothing_there_is_an_empty_memory(said: bytes) -> None:
     assert found.of(Checkpoint) == []
 
 
-async def test_fewer_records_than_announced_are_kept_as_bytes() -> None:
+async def test_fewer_records_than_announced_are_kept_as_bytes_and_told() -> None:
     """Whatever is wrong with them, nobody shall take the rest for all."""
-    device = _Saying([], now)
+    device = _Saying([], now, is_set=False)
     device.said = bytes([0, 0, 0, 2, 1, 0, 0, 0]) + bytes(30) + CAPTURED.encode()
+
+    found = await read(device, may_set=True)
+
+    assert isinstance(found.error, DecodeError)
+    assert found.of(Observation) == []
+    assert [one.payload for one in found.of(Undecoded)] == [device.said]
+    assert device.set_to is None
+
+
+async def test_an_empty_place_among_those_counted_is_a_record_that_is_missing() -> None:
+    """No mark stands over it; so what has no date waits, lest it come each time."""
+    device = _Saying([], now)
+    whole = [UNSET.encode(), CAPTURED.encode(), bytes(10)]
+    device.said = bytes([0, 0, 0, 3, 1, 0, 0, 0]) + bytes(30) + b"".join(whole)
 
     found = await read(device)
 
-    assert found.of(Observation) == []
-    assert [one.payload for one in found.of(Undecoded)] == [device.said]
+    assert isinstance(found.error, NoReply)
+    assert str(found.error) == (
+        "the cuff counts 3 records and gave 2; what is missing is asked for again at "
+        "the next visit"
+    )
+    assert found.of(Observation) == [SEEN]
+    assert found.of(Checkpoint) == []
 
 
 async def test_an_echo_of_the_host_answers_nothing() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from hashlib import blake2b
 from uuid import UUID
 
 import pytest
@@ -204,6 +205,55 @@ async def test_an_index_that_is_wrong_hides_no_reading(index: bytes) -> None:
     assert systolics(second) == [100, 101, 102, 103, 104, 150]
 
 
+async def test_without_a_date_a_reading_waits_for_an_index_that_is_right() -> None:
+    """Else the whole memory is read, and each of them would be another one."""
+    cuff = OmronCuff([*records(2), OmronRecord(None, 120, 80, 70)], HEM_7155T)
+    cuff.index = bytes.fromhex("4000 0080") + bytes(12)  # no slot
+
+    first = await visit(DRIVER, SimGattLink(cuff), terms=TERMS)
+    cuff.index = None
+    second = await visit(DRIVER, SimGattLink(cuff), terms=again(first))
+
+    assert isinstance(first.error, NoReply)
+    assert "so 1 readings without a date wait" in str(first.error)
+    assert systolics(first) == [100, 101]
+    assert (second.error, systolics(second)) == (None, [100, 101, 120])
+
+
+@pytest.mark.parametrize("before", range(1, 8))
+@pytest.mark.parametrize("layout", [HEM_7155T, HEM_7322T])
+async def test_equal_readings_without_a_date_are_told_once_each(
+    layout: Layout, before: int
+) -> None:
+    """By no place of theirs, so that the agent makes each a reading of its own.
+
+    Some records have no number: they are the very same, byte by byte.
+    """
+    twin = OmronRecord(None, 120, 80, 70)
+    cuff = OmronCuff([twin] * before, layout)
+    first = await visit(DRIVER, SimGattLink(cuff), terms=TERMS)
+    cuff.store(twin)
+
+    second = await visit(DRIVER, SimGattLink(cuff), terms=again(first))
+
+    assert DRIVER.undated_once
+    assert [seen.context for seen in first.of(Observation)] == [()] * before
+    assert [seen.context for seen in second.of(Observation)] == [()]
+
+
+async def test_a_mark_of_an_earlier_version_is_still_known() -> None:
+    """Else an update would tell each reading without a date as another one."""
+    undated = [OmronRecord(None, 120 + at, 80, 70) for at in range(5)]
+    cuff = OmronCuff(undated, HEM_7146T)
+    first = await visit(DRIVER, SimGattLink(cuff), terms=TERMS)
+    raws = [seen.raw[0] for seen in first.of(Observation)][:0:-1]
+    digest = int(blake2b(b"".join(raws), digest_size=4).hexdigest(), 16)
+
+    second = await visit(DRIVER, SimGattLink(cuff), digest // 16 * 8 + 4)
+
+    assert (second.error, systolics(second)) == (None, [])
+
+
 async def test_a_wrapped_memory_comes_oldest_first() -> None:
     cuff = OmronCuff(records(17), HEM_7142T2)
 
@@ -227,6 +277,105 @@ async def test_a_user_whom_nobody_registered_costs_the_other_nothing() -> None:
     nothing = await visit(DRIVER, SimGattLink(cuff), terms=again(found))
     assert "of no user" in str(nothing.error)
     assert nothing.of(Checkpoint) == []
+
+
+async def test_a_user_who_is_refused_for_once_is_read_on_from_the_mark() -> None:
+    """Read from the start, what has no date would be told as another reading."""
+    undated = [OmronRecord(None, 120 + at, 80, 70) for at in range(3)]
+    cuff = OmronCuff([*undated, *records(2, user=2)], HEM_7155T)
+    first = await visit(DRIVER, SimGattLink(cuff), terms=TERMS)
+    cuff.unregistered = frozenset({1})
+    refused = await visit(DRIVER, SimGattLink(cuff), terms=again(first))
+    cuff.unregistered = frozenset()
+    cuff.store(OmronRecord(None, 150, 90, 70))
+
+    third = await visit(DRIVER, SimGattLink(cuff), terms=again(refused))
+
+    assert (refused.error, systolics(refused)) == (None, [])
+    assert (third.error, systolics(third)) == (None, [150])
+
+
+async def test_a_slot_that_is_refused_costs_no_other_one() -> None:
+    """Not the older ones behind it, nor the other user's; and no mark stands over it.
+
+    What has no date waits for that mark, lest it be told at each visit.
+    """
+    mine = [*records(3), OmronRecord(None, 150, 90, 70)]
+    yours = [OmronRecord(None, 160, 90, 70, user=2)]
+    cuff = OmronCuff([*mine, *yours], HEM_7155T)
+    cuff.refused = frozenset({0x98 + 16})
+
+    cut = await visit(DRIVER, SimGattLink(cuff), terms=TERMS)
+    cut_again = await visit(DRIVER, SimGattLink(cuff), terms=again(cut))
+    cuff.refused = frozenset()
+    healed = await visit(DRIVER, SimGattLink(cuff), terms=again(cut_again))
+
+    for found in (cut, cut_again):
+        assert isinstance(found.error, NoReply)
+        assert str(found.error) == (
+            "the cuff does not give its memory at 0x00a8: code 5; it is asked for "
+            "again at the next visit"
+        )
+    assert systolics(cut) == [100, 102, 160]
+    assert systolics(cut_again) == [100, 102]
+    assert (healed.error, systolics(healed)) == (None, [100, 101, 102, 150])
+
+
+async def test_a_clock_is_not_set_before_all_is_read() -> None:
+    """By the new clock the times of what is missing would be corrected wrongly."""
+    cuff = OmronCuff(records(3), HEM_7155T)
+    cuff.refused = frozenset({0x98})
+
+    await visit(
+        DRIVER, SimGattLink(cuff), terms=replace(TERMS, set_clock=lambda: FIRST)
+    )
+
+    assert cuff.set_to is None
+
+
+async def test_half_a_slot_is_no_record() -> None:
+    """Of the block that is refused nothing is made up, nor told as damage."""
+    cuff = OmronCuff(records(3), HEM_6410T)
+    cuff.refused = frozenset({0x5590 + 32 + 16})
+
+    found = await visit(DRIVER, SimGattLink(cuff), terms=TERMS)
+
+    assert isinstance(found.error, NoReply)
+    assert systolics(found) == [100, 102]
+    assert found.of(Undecoded) == []
+
+
+async def test_a_memory_that_answers_nothing_is_told_as_that() -> None:
+    """It is another fault than that nobody is registered."""
+    cuff = OmronCuff(records(2), HEM_7146T)
+    answer = cuff._answer
+    cuff._answer = (
+        lambda frame: (  # type: ignore[method-assign]
+            [] if b"\x02\xe8" <= frame[3:5] < b"\x0f" else answer(frame)
+        )
+    )
+
+    found = await visit(DRIVER, SimGattLink(cuff), terms=TERMS)
+
+    assert isinstance(found.error, NoReply)
+    assert "no answer to the read at" in str(found.error)
+    assert found.of(Checkpoint) == []
+
+
+async def test_what_one_user_s_memory_does_not_answer_costs_the_other_nothing() -> None:
+    cuff = OmronCuff([*records(2), *records(3, user=2)], HEM_7155T)
+    answer = cuff._answer
+    cuff._answer = (
+        lambda frame: (  # type: ignore[method-assign]
+            [] if frame[3:5] == b"\x00\x98" else answer(frame)
+        )
+    )
+
+    found = await visit(DRIVER, SimGattLink(cuff), terms=TERMS)
+
+    assert isinstance(found.error, NoReply)
+    assert "no answer to the read at 0x0098" in str(found.error)
+    assert [seen.slot for seen in found.of(Observation)] == [1, 2, 2, 2]
 
 
 async def test_a_short_answer_is_asked_for_again() -> None:
@@ -253,6 +402,46 @@ async def test_what_stays_short_is_never_filled_up_to_a_reading() -> None:
     found = await visit(DRIVER, SimGattLink(cuff), terms=TERMS)
 
     assert systolics(found) == [100]
+    assert found.of(Undecoded) == []
+
+
+async def test_a_record_that_stays_short_is_missing_and_no_empty_slot() -> None:
+    """Slots are written in turn: an empty one has no older record behind it."""
+    cuff = OmronCuff(records(5), HEM_7155T)
+    first = await visit(DRIVER, SimGattLink(cuff), terms=TERMS)
+    for at in range(3):
+        cuff.store(OmronRecord(FIRST + timedelta(days=9 + at), 150 + at, 90, 70))
+    give = cuff._give
+    cuff._give = lambda address, count: (  # type: ignore[method-assign]
+        _short(give(address, count))
+        if address in (0x98 + 6 * 16, 0x98 + 9 * 16)  # that one is really empty
+        else give(address, count)
+    )
+
+    cut = await visit(DRIVER, SimGattLink(cuff), terms=again(first))
+    cuff._give = give  # type: ignore[method-assign]
+    healed = await visit(DRIVER, SimGattLink(cuff), terms=again(cut))
+
+    assert isinstance(cut.error, NoReply)
+    assert "memory at 0x00f8: less than 16 bytes" in str(cut.error)
+    assert systolics(cut)[-2:] == [150, 152]
+    assert (healed.error, systolics(healed)) == (None, [150, 151, 152])
+
+
+async def test_empty_slots_that_stay_short_are_empty() -> None:
+    """Some cuffs answer so for what was never written."""
+    cuff = OmronCuff(records(3), HEM_7155T)
+    give = cuff._give
+    cuff._give = lambda address, count: (  # type: ignore[method-assign]
+        _short(give(address, count))
+        if 0x98 + 3 * 16 <= address < 0x458
+        else give(address, count)
+    )
+
+    found = await visit(DRIVER, SimGattLink(cuff), terms=TERMS)
+
+    assert (found.error, systolics(found)) == (None, [100, 101, 102])
+    assert found.of(Checkpoint)
 
 
 def _short(frame: bytes) -> bytes:

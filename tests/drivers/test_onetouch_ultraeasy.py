@@ -341,6 +341,25 @@ async def test_a_record_that_is_none_is_kept_and_the_walk_goes_on(
     assert found.events[-1] == Checkpoint(mark_of(raw))
 
 
+@pytest.mark.parametrize("refused", range(6))
+async def test_a_record_that_is_refused_is_missing_and_hides_no_older_one(
+    refused: int,
+) -> None:
+    """A refusal is no record, and no mark stands over it."""
+    meter = UltraEasy(RECORDS)
+    meter.refused = {refused, 6}
+
+    found = await visit(DRIVER, SimSerialLink(meter))
+
+    assert isinstance(found.error, NoReply)
+    assert str(found.error) == (
+        f"record {refused}: 'status' is 05 07, not 05 06; it is asked for again at "
+        "the next visit"
+    )
+    left = [record for at, record in enumerate(RECORDS[:0:-1]) if at != refused]
+    assert found.events == [*EVERYTHING[:2], *[told(record) for record in left]]
+
+
 @pytest.mark.parametrize("size", [0, 1, 5, 6, 30, 60, 95, 130, 200])
 async def test_a_pulled_cable_keeps_what_came(size: int) -> None:
     """Reconnecting is the agent's work; what was yielded stays."""

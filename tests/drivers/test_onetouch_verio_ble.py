@@ -327,8 +327,8 @@ async def test_an_empty_memory_and_nothing_new_are_no_errors() -> None:
     assert (again.error, again.events[2:]) == (None, [])
 
 
-async def test_a_gap_in_the_numbers_is_stepped_over() -> None:
-    """A record that the meter does not give is told by its refusal."""
+async def test_a_number_that_has_no_record_costs_one_look_at_all_of_them() -> None:
+    """It is refused as one that the meter does not give now: the count tells which."""
     meter = VerioBle([record(n) for n in range(1, 6)])
     first = await visit(DRIVER, SimGattLink(meter))
     for number in range(6, 9):
@@ -336,10 +336,120 @@ async def test_a_gap_in_the_numbers_is_stepped_over() -> None:
     del meter._held[7], meter._held[3]
 
     found = await visit(DRIVER, SimGattLink(meter), first.of(Checkpoint)[-1].mark)
-    whole = await visit(DRIVER, SimGattLink(meter))
+    meter.store(record(9))
+    link = SimGattLink(meter)
+    again = await visit(DRIVER, link, found.of(Checkpoint)[-1].mark)
 
-    assert numbers(found) == [6, 8]
-    assert numbers(whole) == [8, 6, 5, 4, 2, 1]
+    assert (found.error, again.error) == (None, None)
+    assert numbers(found) == [6, 8, 6, 5, 4, 2, 1]
+    assert (numbers(again), asked(link)) == ([9], [8, 9])
+
+
+async def test_a_newest_number_without_a_record_is_asked_for_again() -> None:
+    """The meter may count a record before it gives it; no mark stands over it."""
+    meter = VerioBle([record(n) for n in range(1, 6)])
+    late = meter._held.pop(5)
+    first = await visit(DRIVER, SimGattLink(meter))
+    link = SimGattLink(meter)
+    second = await visit(DRIVER, link, first.of(Checkpoint)[-1].mark)
+    meter._held[5] = late
+
+    third = await visit(DRIVER, SimGattLink(meter), first.of(Checkpoint)[-1].mark)
+
+    assert [one.error for one in (first, second, third)] == [None] * 3
+    assert numbers(first) == [4, 3, 2, 1]
+    assert (second.events[2:], asked(link)) == ([], [4, 5])
+    assert numbers(third) == [5]
+
+
+async def test_a_meter_that_refuses_most_of_its_records_is_soon_left() -> None:
+    """It is not asked for hundreds of them in vain; and no mark stands over them."""
+    meter = VerioBle([record(n) for n in range(1, 101)])
+    meter.refused = range(1, 98)
+    link = SimGattLink(meter)
+
+    found = await visit(DRIVER, link)
+
+    assert isinstance(found.error, NoReply)
+    assert str(found.error) == (
+        "the meter counts 100 records and gave 3; record 97: 'status' is 0x07, not "
+        "allowed, and not 0x06; what is missing is asked for again at the "
+        "next visit"
+    )
+    assert numbers(found) == [100, 99, 98]
+    assert found.of(Checkpoint) == []
+    assert len(asked(link)) == 35
+
+
+async def test_as_many_as_are_counted_are_looked_for_and_no_more() -> None:
+    """Many numbers without a record hide none; below the oldest, nothing is asked."""
+    meter = VerioBle([record(n) for n in range(1, 101)])
+    for number in (*range(1, 20), *range(21, 100, 2)):
+        del meter._held[number]
+    link = SimGattLink(meter)
+
+    found = await visit(DRIVER, link)
+
+    assert found.error is None
+    assert numbers(found) == [*range(100, 19, -2)]
+    assert asked(link) == [*range(100, 19, -1)]
+
+
+async def test_what_came_before_a_refusal_is_not_read_again() -> None:
+    meter = VerioBle([record(1)])
+    first = await visit(DRIVER, SimGattLink(meter))
+    for number in range(2, 11):
+        meter.store(record(number))
+    meter.refused = {7}
+
+    cut = await visit(DRIVER, SimGattLink(meter), first.of(Checkpoint)[-1].mark)
+    meter.refused = ()
+    healed = await visit(DRIVER, SimGattLink(meter), cut.of(Checkpoint)[-1].mark)
+
+    assert isinstance(cut.error, NoReply)
+    assert numbers(cut) == [*range(2, 7), 10, 9, 8, *range(6, 0, -1)]
+    assert numbers(healed) == [7, 8, 9, 10]
+
+
+@pytest.mark.parametrize("counts", [False, True])
+async def test_a_deleted_record_stands_for_none_that_is_refused(
+    counts: bool,
+) -> None:
+    """Two that were deleted must not make up for two that did not come."""
+    meter = VerioBle([record(n) for n in range(1, 9)])
+    meter.counts_deleted = counts
+    meter.delete(8)
+    meter.delete(5)
+    meter.refused = {1, 2}
+
+    cut = await visit(DRIVER, SimGattLink(meter))
+    meter.refused = ()
+    marks = [one.mark for one in cut.of(Checkpoint)]
+    healed = await visit(DRIVER, SimGattLink(meter), marks[-1] if marks else None)
+
+    assert isinstance(cut.error, NoReply)
+    assert healed.error is None
+    assert sorted(n or 0 for n in numbers(healed)) == [1, 2, 3, 4, 6, 7]
+
+
+async def test_a_meter_that_counts_deleted_records_is_well_at_the_second_visit() -> (
+    None
+):
+    """Its count does not fit, and what is missing is below the oldest one it has."""
+    meter = VerioBle([record(n) for n in range(1, CAPACITY + 9)])
+    meter.counts_deleted = True
+    meter.delete(CAPACITY)
+
+    first = await visit(DRIVER, SimGattLink(meter))
+    second = await visit(DRIVER, SimGattLink(meter), first.of(Checkpoint)[-1].mark)
+    meter.store(record(CAPACITY + 9))
+    link = SimGattLink(meter)
+    third = await visit(DRIVER, link, second.of(Checkpoint)[-1].mark)
+
+    assert isinstance(first.error, NoReply)
+    assert len(first.of(Observation)) == CAPACITY - 1
+    assert (second.error, third.error) == (None, None)
+    assert (numbers(third), len(asked(link))) == ([CAPACITY + 9], 2)
 
 
 async def test_an_answer_of_another_shape_is_no_record() -> None:

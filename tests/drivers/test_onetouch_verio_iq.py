@@ -145,6 +145,24 @@ async def test_a_refusal_is_told_at_once() -> None:
     assert "not allowed" in str(found.error)
 
 
+async def test_a_refused_record_costs_no_other_and_leaves_the_clock() -> None:
+    """By the new clock the time of what is missing would be corrected wrongly."""
+    meter = VerioIq([record(n) for n in range(3)])
+    meter.refused = {1}
+
+    found = await visit(
+        DRIVER, SimSerialLink(meter), terms=Terms(set_clock=lambda: START)
+    )
+
+    assert isinstance(found.error, NoReply)
+    assert "record 1: 'status' is 0x07, not allowed" in str(found.error)
+    assert [one.device_time for one in found.of(Observation)] == [
+        DateTime.of(record(n).time) for n in (0, 2)
+    ]
+    assert found.of(Undecoded) == []
+    assert meter.set_to is None
+
+
 async def test_a_count_that_no_meter_holds_is_not_believed() -> None:
     class _Endless(_Answers):
         instead = {b"\x27\x00": b"\x06\xff\xff"}  # noqa: RUF012 - a constant

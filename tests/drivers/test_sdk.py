@@ -34,6 +34,7 @@ from drivers.sdk import (
     read_clock,
 )
 from protocols.gatt import blood_pressure, device_information, time
+from protocols.observation import POSITION
 
 _CURRENT_TIME = bytes.fromhex("ea 07 0b 16 0e 1e 00 07 00 00")
 _PRESSURE = bytes.fromhex("00 78 00 50 00 5d 00")
@@ -141,7 +142,8 @@ async def test_a_device_of_another_kind_is_told_as_such(driver: GattDriver) -> N
 def test_readings_that_look_alike_are_told_apart_by_their_place() -> None:
     """Two tests of one minute with one value are two, at every visit the same two."""
     value = Value(Quantity.GLUCOSE, Unit.MG_PER_DL, Decimal(100))
-    one = Observation(Kind.GLUCOSE, (value,), context=(("meal", "fasting"),))
+    context, time = (("meal", "fasting"),), DateTime(2026, 3, 1, 7, 30, 0)
+    one = Observation(Kind.GLUCOSE, (value,), time, context=context)
     second = replace(one, context=(*one.context, ("position-at-this-time", "2")))
     other = replace(one, slot=2)
     damaged = Undecoded("record", b"\xff", "is none")
@@ -149,6 +151,18 @@ def test_readings_that_look_alike_are_told_apart_by_their_place() -> None:
     found = [*apart([one, damaged, other, one, damaged])]
 
     assert found == [one, damaged, other, second, damaged]
+
+
+def test_those_without_a_date_have_a_place_where_they_are_told_again() -> None:
+    """Only by it the first of a visit is the first of the one before."""
+    value = Value(Quantity.GLUCOSE, Unit.MG_PER_DL, Decimal(100))
+    undated = Observation(Kind.GLUCOSE, (value,))
+
+    again = [dict(one.context) for one in apart([undated] * 2)]
+    once = [dict(one.context) for one in apart([undated] * 2, undated_again=False)]
+
+    assert again == [{POSITION: "1"}, {POSITION: "2"}]
+    assert once == [{}, {}]
 
 
 WALK = [b"newest", b"newer", b"older", b"oldest"]

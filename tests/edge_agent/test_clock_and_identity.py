@@ -144,6 +144,59 @@ def test_the_hour_that_autumn_repeats_is_uncertain_by_an_hour() -> None:
     assert (once, twice) == (130_000, 130_000 + 3_600_000)
 
 
+@pytest.mark.parametrize(
+    ("clock", "found"),
+    [
+        ("2026-03-01T19:00:00", "2026-03-01T11:00:00"),
+        ("2036-03-01T19:00:00", "2036-03-01T11:00:00"),  # ours may be behind
+        ("2004-03-01T19:00:00", None),
+        ("2014-01-01T01:01:00", None),
+    ],
+)
+def test_without_a_right_clock_of_our_own_a_devices_time_stands(
+    clock: str, found: str | None
+) -> None:
+    """Moved by a wrong one, it would be wrong for good."""
+    right = TrueTime() if found is None else TrueTime(ms(found), TimeMethod.DEVICE)
+
+    assert Offset.between(DateTime(2026, 3, 1, 19, 57, 0), None) is None
+    assert true_time(at(clock), None, None, SHANGHAI) == right
+
+
+@pytest.mark.parametrize(
+    ("before", "clock", "utc", "method"),
+    [
+        # it was two days behind until 20:00: what came before has its old clock
+        (ahead(days=2), "2026-02-27T19:00:00", "2026-03-01T11:00:00", 3),
+        (ahead(days=2), "2026-03-01T20:01:00", "2026-03-01T12:01:00", 1),
+        # it was an hour ahead: between 20:00 and 21:00 it may be either
+        (ahead(hours=-1), "2026-03-01T19:00:00", "2026-03-01T10:00:00", 2),
+        (ahead(hours=-1), "2026-03-01T20:30:00", None, 0),
+        (ahead(hours=-1), "2026-03-01T21:03:00", "2026-03-01T13:03:00", 1),
+    ],
+)
+def test_a_time_of_before_its_clock_was_set_is_by_the_clock_of_then(
+    before: Offset, clock: str, utc: str | None, method: int
+) -> None:
+    """The link was lost behind the setting, and the readings come at the next visit."""
+    now = NOW + timedelta(hours=2)
+    right = Offset(now.replace(tzinfo=None), now)
+
+    found = true_time(at(clock), right, now, SHANGHAI, before)
+
+    assert found.utc_ms == (None if utc is None else ms(utc))
+    assert found.method == TimeMethod(method)
+    assert (found.bound_ms is not None) is (method == TimeMethod.DEVICE)
+
+
+def test_both_clocks_are_kept_as_they_were() -> None:
+    """Kept by one version, and read by the next."""
+    both = Offset(datetime(2026, 2, 27, 20, 0, 5), NOW)  # noqa: DTZ001 - a device's
+
+    assert both.text == "2026-02-27T20:00:05 2026-03-01T20:00:00+08:00"
+    assert Offset.of(both.text) == both
+
+
 def test_an_age_is_not_changed_by_summer_time() -> None:
     """A clock that runs on its own knows no summer; its age is what it counted."""
     zone = ZoneInfo("Europe/Berlin")

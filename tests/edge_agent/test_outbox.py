@@ -8,13 +8,14 @@ import sys
 import threading
 import tracemalloc
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 from time import perf_counter, sleep
+from typing import Any
 
 import apsw
 import pytest
@@ -22,8 +23,7 @@ import pytest
 from edge_agent import records
 from edge_agent.outbox import Counts, Damaged, Journaled, Outbox, OutboxError
 from edge_agent.outbox_batches import Message, Unbatched
-from protocols.errors import DecodeError
-from protocols.observation import Observation, Reading, TimeMethod
+from protocols.observation import Observation, Quality, Reading, TimeMethod
 from protocols.uplink import batch, envelope
 from protocols.uplink.batch import Batch
 from protocols.uplink.receipt import Entry, Result
@@ -87,7 +87,7 @@ def test_a_reading_that_was_sent_and_forgotten_is_not_sent_again(
     outbox: Outbox,
 ) -> None:
     outbox.capture(PEER, [reading(1)])
-    made = outbox.batches.make("s", 1)
+    made = outbox.batches.make("s", 1, 256)
     assert made is not None
     digest = envelope.digest(made.message)
     assert outbox.batches.forget([Entry(made.counter, digest, Result.STORED)]) == [1]
@@ -152,18 +152,18 @@ def test_what_cannot_be_read_leaves_the_journal_and_stays(outbox: Outbox) -> Non
     assert outbox.counts() == Counts(0, 0, 0, 0, 1, None)
 
 
-def test_batches_are_of_256_oldest_first_and_the_same_each_time(
+def test_batches_are_of_the_oldest_first_and_the_same_each_time(
     outbox: Outbox,
 ) -> None:
     """The gateway knows a batch by its bytes: they must not change."""
     outbox.capture(PEER, [reading(n) for n in range(300)])
 
-    first = outbox.batches.make("s", 1000)
-    second = outbox.batches.make("s", 2000)
+    first = outbox.batches.make("s", 1000, 256)
+    second = outbox.batches.make("s", 2000, 256)
 
     assert first is not None
     assert second is not None
-    assert outbox.batches.make("s", 3000) is None
+    assert outbox.batches.make("s", 3000, 256) is None
     found = [batch.decode(made.message) for made in (first, second)]
     assert [(b.station, b.counter, b.made_ms) for b in found] == [
         ("s", 1, 1000), ("s", 2, 2000),
@@ -227,7 +227,7 @@ def test_readings_of_any_length_fill_messages_in_order(
 def test_an_alarming_reading_overtakes_all_others(outbox: Outbox) -> None:
     """Behind a backlog of years it would come when it no longer helps."""
     outbox.capture(PEER, [reading(n) for n in range(300)])
-    outbox.batches.make("s", 1)
+    outbox.batches.make("s", 1, 256)
     alarming = {101, 305, 309}
     outbox.capture(
         PEER,
@@ -236,7 +236,7 @@ def test_an_alarming_reading_overtakes_all_others(outbox: Outbox) -> None:
     )
     assert outbox.batches.unbatched(256) == Unbatched(2, 45, 257, 1_772_000_000_256)
 
-    first, second = outbox.batches.make("s", 1), outbox.batches.make("s", 1)
+    first, second = outbox.batches.make("s", 1, 256), outbox.batches.make("s", 1, 256)
 
     assert first is not None
     assert _sequences(first) == [309, 305]
@@ -255,35 +255,67 @@ def test_counting_what_waits_ends_at_a_full_batch(outbox: Outbox) -> None:
     assert outbox.batches.unbatched(20) == Unbatched(20, 20, 51, 1_772_000_000_050)
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        (
-            "SELECT id, record FROM reading WHERE batch IS NULL AND urgent = 1 "
-            "ORDER BY id DESC LIMIT 9"
-        ),
-        "SELECT id FROM reading WHERE batch IS NULL AND urgent = 0 ORDER BY id LIMIT 1",
-        "SELECT captured_ms FROM reading ORDER BY id LIMIT 1",
-        (
-            "SELECT counter FROM batch WHERE refused IS NULL AND urgent = 1 "
-            "ORDER BY counter LIMIT 9"
-        ),
-        "SELECT counter FROM batch WHERE digest = x'00'",
-        "DELETE FROM reading WHERE batch = 1",
-        "SELECT count(*) FROM batch WHERE refused IS NULL",
-        "SELECT count(*) FROM batch",
-        "SELECT count(*) FROM reading",
-    ],
-)
-def test_no_query_reads_all_that_waits(outbox: Outbox, query: str) -> None:
-    """With a million readings each would take a second, at every batch."""
-    plan = [row[3] for row in outbox._file.db.execute("EXPLAIN QUERY PLAN " + query)]
+@contextmanager
+def _traced(outbox: Outbox) -> Iterator[dict[str, int]]:
+    """Note each statement that is run, and how many steps SQLite takes for it."""
+    found: dict[str, int] = {}
 
-    if "urgent = " in query:
-        assert "urgent=?" in plan[0], plan
-    is_first_row = query.endswith("FROM reading ORDER BY id LIMIT 1")
-    assert is_first_row or all("INDEX" in step for step in plan), plan
-    assert not any("TEMP B-TREE" in step for step in plan), plan
+    def told(event: dict[str, Any]) -> None:
+        taken = event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"]
+        found[event["sql"]] = found.get(event["sql"], 0) + taken
+
+    outbox._file.db.trace_v2(apsw.SQLITE_TRACE_PROFILE, told)
+    yield found
+    outbox._file.db.trace_v2(0)
+
+
+def _send(outbox: Outbox, most: int, result: Result) -> None:
+    """Make a batch, send it, and act on its receipt."""
+    outbox.batches.unbatched(20)
+    made = outbox.batches.make("s", 1, most)
+    assert made is not None
+    outbox.batches.waiting(8)
+    assert outbox.batches.message(made.counter) == made
+    entry = Entry(made.counter, envelope.digest(made.message), result)
+    outbox.batches.forget([entry])
+
+
+def _work(path: Path, waiting: int, *, urgent: bool) -> dict[str, int]:
+    """Return what it takes to capture and send a few readings where others wait."""
+    outbox = Outbox(path)
+    before = [reading(n) for n in range(waiting)]
+    outbox.capture(PEER, before, urgent=lambda _: urgent)
+    for _ in range(waiting // 50):
+        _send(outbox, 1, Result.QUARANTINED)
+    with _traced(outbox) as found:
+        outbox.capture(PEER, [reading(waiting)], mark=MARK, urgent=lambda _: urgent)
+        _send(outbox, 20, Result.STORED)
+        _send(outbox, 20, Result.QUARANTINED)
+        outbox.counts()
+    outbox.close()
+    return found
+
+
+@pytest.mark.parametrize("urgent", [True, False])
+def test_no_query_reads_all_that_waits(tmp_path: Path, *, urgent: bool) -> None:
+    """With a million readings each would take a second, at every batch."""
+    few, many = (
+        _work(tmp_path / f"{waiting}" / "outbox.db", waiting, urgent=urgent)
+        for waiting in (100, 2_000)
+    )
+
+    assert few == many
+
+
+def test_what_waits_is_counted_without_its_records(outbox: Outbox) -> None:
+    """Else all of a backlog is read from the card whenever a broker is met."""
+    with _traced(outbox) as found:
+        outbox.counts()
+
+    (counts,) = [query for query in found if "count(*) FROM reading" in query]
+    plan = [row[3] for row in outbox._file.db.execute("EXPLAIN QUERY PLAN " + counts)]
+    first, *_ = [step for step in plan if step.startswith("SCAN reading")]
+    assert "COVERING INDEX" in first, plan
 
 
 def test_long_readings_are_not_all_read_for_one_batch(outbox: Outbox) -> None:
@@ -311,8 +343,8 @@ def test_a_record_that_can_no_more_be_read_stops_no_other(outbox: Outbox) -> Non
     outbox.capture(PEER, [reading(n) for n in range(5)])
     outbox._file.db.execute("UPDATE reading SET record = x'00ff' WHERE id = 2")
 
-    assert _sequences(outbox.batches.make("s", 1)) == [0, 2, 3, 4]
-    assert outbox.batches.make("s", 1) is None
+    assert _sequences(outbox.batches.make("s", 1, 256)) == [0, 2, 3, 4]
+    assert outbox.batches.make("s", 1, 256) is None
     assert (outbox.counts().waiting, outbox.counts().undecoded) == (4, 1)
     row = outbox._file.db.execute("SELECT payload FROM undecoded").fetchone()
     assert row == (b"\x00\xff",)
@@ -324,14 +356,14 @@ def test_a_batch_that_can_no_more_be_read_is_made_anew(
 ) -> None:
     """It would be sent for ever, for no receipt names what the outbox knows it by."""
     outbox.capture(PEER, [reading(n) for n in range(3)], urgent=lambda _: True)
-    outbox.batches.make("s", 1)
+    outbox.batches.make("s", 1, 256)
     damage = f"UPDATE batch SET {column} = CAST(x'00ff' || substr({column}, 3) AS BLOB)"
     outbox._file.db.execute(damage)
 
     assert outbox.batches.message(1) is None
 
     assert outbox.batches.waiting(8) == ([], [])
-    made = outbox.batches.make("s", 2)
+    made = outbox.batches.make("s", 2, 256)
     assert made is not None
     assert (made.counter, made.urgent, _sequences(made)) == (2, True, [2, 1, 0])
     assert outbox.batches.message(2) == made
@@ -346,7 +378,7 @@ def test_a_record_of_a_newer_vitalwire_is_left_as_it_is(outbox: Outbox) -> None:
     outbox._file.db.execute("UPDATE reading SET record = ? WHERE id = 1", (newer,))
 
     with pytest.raises(OutboxError, match="a newer vitalwire; update this one"):
-        outbox.batches.make("s", 1)
+        outbox.batches.make("s", 1, 256)
     assert (outbox.counts().waiting, outbox.counts().undecoded) == (2, 0)
 
 
@@ -422,7 +454,7 @@ def test_a_batch_that_was_overtaken_and_forgotten_is_made_anew(
         return fit(station, counter, made_ms, readings, fast=fast)
 
     monkeypatch.setattr(records, "fit", overtaken)
-    made = outbox.batches.make("s", 2)
+    made = outbox.batches.make("s", 2, 256)
 
     assert made is not None
     assert (made.counter, _sequences(made)) == (2, [2])
@@ -479,9 +511,9 @@ def test_a_receipt_forgets_exactly_the_bytes_that_it_names(
 ) -> None:
     """A counter alone proves nothing: it may be of another life of this station."""
     outbox.capture(PEER, [reading(1)])
-    first = outbox.batches.make("s", 1)
+    first = outbox.batches.make("s", 1, 256)
     outbox.capture(PEER, [reading(2)])
-    second = outbox.batches.make("s", 2)
+    second = outbox.batches.make("s", 2, 256)
     assert first is not None
     assert second is not None
     digest = envelope.digest(first.message)
@@ -501,11 +533,11 @@ def test_a_receipt_forgets_exactly_the_bytes_that_it_names(
 def test_what_the_gateway_refused_stays_here(outbox: Outbox, path: Path) -> None:
     """It may be our mistake: nothing is thrown away on a refusal."""
     outbox.capture(PEER, [reading(1)])
-    made = outbox.batches.make("s", 1)
+    made = outbox.batches.make("s", 1, 256)
     assert made is not None
     refused = Entry(1, envelope.digest(made.message), Result.QUARANTINED, "why")
 
-    assert outbox.batches.forget([refused]) == [1]
+    assert outbox.batches.forget([refused]) == []
 
     assert stored(path) == [reading(1)]
     assert outbox.batches.waiting(8) == ([], [])
@@ -519,7 +551,7 @@ def test_counters_are_never_given_twice(outbox: Outbox) -> None:
     counters = []
     for number in range(3):
         outbox.capture(PEER, [reading(number)])
-        made = outbox.batches.make("s", 1)
+        made = outbox.batches.make("s", 1, 256)
         assert made is not None
         counters.append(made.counter)
         outbox.batches.forget(
@@ -623,7 +655,7 @@ def test_a_file_that_is_no_outbox_is_told_in_our_words_and_kept(path: Path) -> N
     assert path.with_name(name).read_bytes() == found
     assert outbox.capture(PEER, [reading(1)]) == 1
     # What counter the last one came to is not known.
-    made = outbox.batches.make("s", 1)
+    made = outbox.batches.make("s", 1, 256)
     assert made is not None
     assert made.counter > 1 << 40
     outbox.close()
@@ -719,21 +751,6 @@ def test_a_full_disk_is_an_error_and_loses_nothing(path: Path, kb: int) -> None:
     outbox.close()
 
 
-def test_a_reading_that_no_message_can_hold_is_refused_at_the_door(
-    outbox: Outbox,
-) -> None:
-    """Captured, it would stand before all others and block the station for ever."""
-    outbox.capture(PEER, [reading(1)])
-    bad = replace(reading(2), device=replace(METER, id="x" * 129))
-    with suppress(ValueError, DecodeError):
-        outbox.capture(PEER, [bad])
-
-    made = outbox.batches.make("s", 1)
-
-    assert made is not None
-    assert reading(1) in batch.decode(made.message).readings
-
-
 def test_every_commit_is_flushed(outbox: Outbox) -> None:
     """Without it a power cut takes back what was told as captured."""
     assert outbox._file.db.pragma("synchronous") == 2
@@ -746,12 +763,12 @@ def test_a_renamed_station_sends_its_readings_under_its_new_name(
     """A batch names its station; under the old one the gateway refuses it for ever."""
     outbox.serve("home", "old")
     outbox.capture(PEER, [reading(1)])
-    outbox.batches.make("old", 0)
+    outbox.batches.make("old", 0, 256)
 
     outbox.serve("home", "new")
 
     assert outbox.batches.waiting(8) == ([], [])
-    made = outbox.batches.make("new", 0)
+    made = outbox.batches.make("new", 0, 256)
     assert made is not None
     assert batch.decode(made.message).station == "new"
     assert len(batch.decode(made.message).readings) == 1
@@ -761,7 +778,7 @@ def test_what_was_refused_is_tried_again_at_the_next_start(outbox: Outbox) -> No
     """A gateway that was too old, or another tenant's, may have refused it."""
     outbox.serve("home", "s")
     outbox.capture(PEER, [reading(1)])
-    made = outbox.batches.make("s", 0)
+    made = outbox.batches.make("s", 0, 256)
     assert made is not None
     refused = Entry(0, envelope.digest(made.message), Result.QUARANTINED, "too new")
     outbox.batches.forget([refused])
@@ -782,14 +799,64 @@ def test_another_tenant_does_not_get_what_waits(outbox: Outbox) -> None:
         outbox.serve("clinic", "s")
 
 
-def test_an_unfit_reading_is_kept_apart_and_stops_no_other(outbox: Outbox) -> None:
-    """One observation that no message can hold must not block its device."""
-    good, bad = reading(1), reading(2)
-    seen = replace(bad.observation, context=(("note", "x" * 300),))
+def _unfit(part: str) -> Reading:
+    """Return a reading of which no message can hold a part."""
+    found = reading(2)
+    if part == "device":
+        return replace(found, device=replace(METER, id="x" * 129))
+    noted = {"context": (("note", "x" * 300),), "raw": (bytes(70_000),)}
+    return replace(found, observation=replace(found.observation, **{part: noted[part]}))
 
-    outbox.capture(PEER, [replace(bad, observation=seen), good])
 
-    assert (outbox.counts().waiting, outbox.counts().undecoded) == (1, 1)
+@pytest.mark.parametrize("part", ["device", "context", "raw"])
+def test_a_reading_that_no_message_can_hold_is_kept_apart_and_stops_no_other(
+    outbox: Outbox, path: Path, part: str
+) -> None:
+    """Captured, it would stand before all others and block the station for ever."""
+    bad, good = _unfit(part), [reading(1), reading(3)]
+
+    assert outbox.capture(PEER, [good[0], bad, good[1]], mark=MARK) == 2
+
+    assert stored(path) == good
+    assert (outbox.counts().undecoded, outbox.mark(METER.id, "test")) == (1, 7)
+    (payload,) = outbox._file.db.execute("SELECT payload FROM undecoded").fetchone()
+    assert payload == b"".join(bad.observation.raw)
+    made = outbox.batches.make("s", 1, 256)
+    assert made is not None
+    assert [*batch.decode(made.message).readings] == good
+
+
+def test_a_reading_that_fits_only_without_its_flags_fails_no_visit(
+    outbox: Outbox,
+) -> None:
+    """Flagged, it would be too long in the midst of each capture, and none succeed."""
+    random = Random(1)
+
+    def text() -> str:
+        return "".join(chr(random.randrange(0x4E00, 0x9FA5)) for _ in range(256))
+
+    context = tuple((text(), text()) for _ in range(32))
+    noise = random.randbytes(1 << 15)
+
+    def of(number: int, size: int) -> Reading:
+        frames = [noise[at : min(at + 4_096, size)] for at in range(0, size, 4_096)]
+        return reading(number, context=context, raw=(*frames,))
+
+    most = 13_000 + records._MOST_BYTES - len(records.to_record(of(100, 13_000)))
+    visit = [of(100 + at, most + 2 - at) for at in range(20)]
+
+    def judge(_: bytes | None, some: Sequence[Reading]) -> tuple[list[Quality], bytes]:
+        return [~Quality.NONE] * len(some), b""
+
+    kept = outbox.capture(PEER, [*visit, reading(1)], judge=judge)
+
+    assert 8 < kept < 18
+    assert outbox.counts().undecoded == 21 - kept
+    told: list[Reading] = []
+    while (made := outbox.batches.make("s", 1, 256)) is not None:
+        told += batch.decode(made.message).readings
+    assert {one.quality for one in told} == {~Quality.NONE}
+    assert len(told) == kept
 
 
 def test_a_full_memory_is_told_before_a_cuff_is_asked(outbox: Outbox) -> None:
@@ -853,6 +920,7 @@ def test_addresses_of_a_memory_of_version_4_are_found_in_capitals(
         box.keep_undecoded(
             peer, "test", "source", b"\xff", problem="why", received_ms=5
         )
+    box._file.db.execute("DROP TABLE clock")
     box._file.db.pragma("user_version", 4)
     box.close()
     assert newer != key
@@ -893,7 +961,7 @@ def test_what_waits_in_a_memory_of_version_2_is_sent(tmp_path: Path) -> None:
 
     assert box.batches.waiting(8) == ([], [1])
     assert box.batches.message(1) == Message(1, urgent=False, message=sent)
-    assert _sequences(box.batches.make("s", 1)) == [2]
+    assert _sequences(box.batches.make("s", 1, 256)) == [2]
     assert box.batches.forget([Entry(1, envelope.digest(sent), Result.STORED)]) == [1]
     assert box.counts().waiting == 1
     box.close()

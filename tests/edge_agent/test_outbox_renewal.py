@@ -72,7 +72,7 @@ def damage(path: Path, page: int, how: Callable[[bytearray], None]) -> None:
 
 def told(outbox: Outbox) -> list[tuple[int, tuple[Reading, ...]]]:
     """Return the counter and the readings of every batch that goes out."""
-    while outbox.batches.make("s", 1) is not None:
+    while outbox.batches.make("s", 1, 256) is not None:
         pass
     urgent, others = outbox.batches.waiting(1_000)
     sent = [outbox.batches.message(counter) for counter in [*urgent, *others]]

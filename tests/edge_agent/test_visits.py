@@ -5,19 +5,24 @@ Capturing uses threads, so each test runs a loop of its own.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from drivers import (
+    and_cuff,
     gatt_blood_pressure,
     gatt_glucose,
+    gatt_pulse_oximeter,
     omron_standard,
     onetouch_ultraeasy,
+    taidoc,
 )
 from drivers.sdk import (
     Checkpoint,
@@ -28,9 +33,11 @@ from drivers.sdk import (
     Identity,
     Kind,
     LinkLost,
+    NoReply,
     Observation,
     Packet,
     Quantity,
+    Refused,
     SerialDriver,
     Terms,
     Unit,
@@ -43,18 +50,21 @@ from edge_agent.health import DeviceHealth, Health
 from edge_agent.identity import device_of
 from edge_agent.outbox import Outbox
 from edge_agent.visits import attend
-from firmware_sim.bench import GattBench, SerialBench
+from firmware_sim.bench import Action, GattBench, HangUp, SerialBench
+from firmware_sim.devices.and_cuff import AndCuff, CuffRecord
 from firmware_sim.devices.gatt_blood_pressure import (
     BloodPressureCuff,
     BloodPressureRecord,
 )
 from firmware_sim.devices.gatt_glucose import GlucoseMeter, GlucoseRecord
+from firmware_sim.devices.gatt_pulse_oximeter import PulseOximeter, SpotCheckRecord
 from firmware_sim.devices.omron_standard import (
     Abilities,
     StandardCuff,
     StandardRecord,
 )
 from firmware_sim.devices.onetouch_ultraeasy import UltraEasy, UltraEasyRecord
+from firmware_sim.devices.taidoc import StripRecord, TaiDoc
 from firmware_sim.label import Label
 from firmware_sim.link import SimGattLink, SimSerialLink
 from protocols.gatt.uuid import sig
@@ -71,8 +81,17 @@ START = NOW - timedelta(days=2)
 @pytest.fixture
 def station(tmp_path: Path) -> Iterator[Station]:
     outbox = Outbox(tmp_path / "outbox.db")
-    yield Station(Config("s-1"), outbox, Health(tmp_path))
+    yield Station(Config("s-1"), outbox, Health(tmp_path), is_synchronised=lambda: True)
     outbox.close()
+
+
+class _Retelling(BloodPressureCuff):
+    """A cuff that tells all that it has ever measured, as soon as it is heard."""
+
+    def _tell(self) -> Iterator[Action]:
+        for record in self.unsent:
+            yield record.indication()
+        yield HangUp()
 
 
 class _Journaling(SimGattLink):
@@ -90,17 +109,20 @@ def read(
     station: Station,
     driver: GattDriver | SerialDriver,
     device: GattBench | SerialBench,
+    *,
+    config: Device = DEVICE,
+    kind: type[_Journaling] = _Journaling,
     **more: Any,  # noqa: ANN401 - as the link takes it
 ) -> SimGattLink | SimSerialLink:
     """Visit once, as `edge_agent.visits.visit` does with an open link."""
     station.health.devices.setdefault(PEER, DeviceHealth(driver.id))
 
     async def run() -> SimGattLink | SimSerialLink:
-        capture = Capture(station, DEVICE, driver)
+        capture = Capture(station, config, driver)
         await capture.recover()
         link: SimGattLink | SimSerialLink
         if isinstance(driver, GattDriver):
-            link = _Journaling(device, **more)  # type: ignore[arg-type]
+            link = kind(device, **more)  # type: ignore[arg-type]
             link.journal = capture.journal
             start = partial(driver.visit, link)
         else:
@@ -116,7 +138,7 @@ def read(
 def waiting(station: Station) -> list[Reading]:
     """Return all readings that wait, in order."""
     found: list[Reading] = []
-    while (made := station.outbox.batches.make("s-1", 0)) is not None:
+    while (made := station.outbox.batches.make("s-1", 0, 256)) is not None:
         found += batch.decode(made.message).readings
     return found
 
@@ -291,6 +313,77 @@ def test_readings_without_any_time_are_kept_apart(station: Station) -> None:
     assert {r.quality for r in found} == {Quality.CLOCK_UNSET}
 
 
+_BEURER = Label("BM54", "", "Beurer")
+_FACTORY = datetime(2000, 1, 1, 0, 5)  # noqa: DTZ001 - where a clock starts again
+_RACP, _ALL = Abilities(records=True), Abilities(records=True, numbers=False)
+_beurer = partial(_Retelling, label=_BEURER)
+_oximeter = partial(PulseOximeter, has_memory=True)
+_finger = partial(PulseOximeter, has_memory=False)
+
+
+def _spot(time: datetime | None) -> SpotCheckRecord:
+    return SpotCheckRecord(Decimal(97), Decimal(72), time, clock_not_set=True)
+
+
+def _upper_arm(time: datetime | None) -> BloodPressureRecord:
+    return BloodPressureRecord(Decimal(120), Decimal(80), time)
+
+
+def _omron(time: datetime | None) -> StandardRecord:
+    return StandardRecord(time, Decimal(120), Decimal(80))
+
+
+def _strip(_: datetime | None) -> StripRecord:
+    return StripRecord(None, Quantity.GLUCOSE, 105)
+
+
+def _taidoc(records: list[StripRecord]) -> TaiDoc:
+    return TaiDoc(records, model="4277", serial="4277B00000000042", users=False)
+
+
+@pytest.mark.parametrize("time", [None, _FACTORY])
+@pytest.mark.parametrize(
+    ("driver", "make", "record", "tells_again"),
+    [
+        (taidoc.DRIVER, _taidoc, _strip, True),
+        (gatt_blood_pressure.DRIVER, BloodPressureCuff, _upper_arm, False),
+        (gatt_blood_pressure.DRIVER, _beurer, _upper_arm, True),
+        (gatt_pulse_oximeter.DRIVER, _oximeter, _spot, True),
+        (gatt_pulse_oximeter.DRIVER, _finger, _spot, False),
+        (omron_standard.DRIVER, partial(StandardCuff, able=_RACP), _omron, True),
+        (omron_standard.DRIVER, partial(StandardCuff, able=_ALL), _omron, True),
+    ],
+    ids=["taidoc", "cuff", "beurer", "memory", "oximeter", "omron", "omron-all"],
+)  # fmt: skip
+def test_equal_readings_of_a_clock_that_nobody_set_are_neither_lost_nor_doubled(
+    station: Station,
+    driver: GattDriver,
+    make: Callable[[list[Any]], Any],
+    record: Callable[[datetime | None], Any],
+    *,
+    tells_again: bool,
+    time: datetime | None,
+) -> None:
+    """The same values before each of three visits are three readings, and stay three.
+
+    Also where the link is lost in between, of a device that then tells them again.
+    """
+    device = make([])
+    for count in (1, 2, 3):
+        device.store(record(time))
+        read(station, driver, device)
+        assert station.outbox.counts().waiting == count
+    device.store(record(time))
+    device.store(record(time))
+    if tells_again:
+        with suppress(LinkLost, NoReply):
+            read(station, driver, device, lost_after=4)
+    read(station, driver, device)
+    read(station, driver, device)
+
+    assert station.outbox.counts().waiting == 5
+
+
 @pytest.mark.parametrize("once", [False, True])
 def test_an_undated_record_that_is_told_again_is_the_same(
     station: Station, once: bool
@@ -356,6 +449,104 @@ def test_a_meter_whose_clock_is_wrong_is_corrected(station: Station) -> None:
     assert found.utc_ms is not None
     right = (START + timedelta(minutes=10)).replace(tzinfo=UTC).timestamp() * 1000
     assert abs(found.utc_ms - right) < 120_000
+
+
+@pytest.mark.parametrize("wrong_by", [timedelta(days=-200), timedelta(days=3)])
+def test_a_station_that_does_not_know_the_time_moves_no_right_one(
+    station: Station, wrong_by: timedelta
+) -> None:
+    """A Pi without a clock of its own starts in the past; nothing mends it later."""
+    station.is_synchronised = lambda: False
+    at = START - wrong_by  # as if the station's clock was wrong by so much
+    device = UltraEasy(
+        [UltraEasyRecord(at, Decimal(100))], clock=lambda: _now() - wrong_by
+    )
+
+    read(station, onetouch_ultraeasy.DRIVER, device)
+
+    (found,) = waiting(station)
+    assert (found.time_method, found.time_bound_ms) == (TimeMethod.DEVICE, None)
+    assert found.utc_ms == at.replace(tzinfo=UTC).timestamp() * 1000
+    assert found.quality == Quality.NONE
+    assert "not synchronised" in station.health.clock
+
+
+def test_a_clock_that_was_right_is_believed_when_its_server_is_gone(
+    station: Station,
+) -> None:
+    """The kernel says no after nine hours without a server, and a week is promised."""
+    said = iter([True])
+    station.is_synchronised = lambda: next(said, False)
+
+    assert [station.knows_time() for _ in range(3)] == [True] * 3
+    assert station.health.clock == "synchronised"
+
+
+class _LostBehindItsSetting(_Journaling):
+    """A link that is gone as soon as the device's clock is set."""
+
+    async def write(self, uuid: UUID, payload: bytes) -> None:
+        if uuid not in {sig(0x2A08), sig(0x2A2B)}:
+            await super().write(uuid, payload)
+            return
+        with suppress(Refused):  # an Omron takes the time, and says so
+            await super().write(uuid, payload)
+        raise LinkLost("out of reach")
+
+
+@pytest.mark.parametrize("wrong_by", [timedelta(days=-5), timedelta(days=5)])
+@pytest.mark.parametrize("able", [None, Abilities(), Abilities(records=True)])
+@pytest.mark.parametrize("lost_after", [None, 4])
+def test_a_link_lost_behind_the_setting_of_a_clock_makes_no_time_wrong(
+    station: Station,
+    wrong_by: timedelta,
+    able: Abilities | None,
+    lost_after: int | None,
+) -> None:
+    """The next visit meets a clock that is right, and readings that it did not stamp.
+
+    Where the clock was ahead, nothing tells by which of both a time is; it is unknown.
+    """
+    right = [START + timedelta(minutes=n) for n in range(12)]
+    made = [
+        _pressure(able, moment + wrong_by, 100 + n) for n, moment in enumerate(right)
+    ]
+    clock = lambda: _now() + wrong_by  # noqa: E731
+    device: Any = (
+        AndCuff(made, clock=clock)
+        if able is None
+        else StandardCuff(made, able, clock=clock)
+    )
+    driver = and_cuff.DRIVER if able is None else omron_standard.DRIVER
+    allowed = Device("any", address=PEER, set_clock=True)
+    first = _LostBehindItsSetting if lost_after is None else _Journaling
+    with suppress(LinkLost):
+        read(station, driver, device, config=allowed, kind=first, lost_after=lost_after)
+    assert device.set_to is not None
+    read(station, driver, device, config=allowed)
+
+    found = waiting(station)
+    assert len(found) == len(right)
+    for reading, moment in zip(found, right, strict=True):
+        assert reading.time_bound_ms is None
+        if reading.utc_ms is not None:
+            true_ms = moment.replace(tzinfo=UTC).timestamp() * 1000
+            assert abs(reading.utc_ms - true_ms) < 120_000
+        else:
+            assert wrong_by > timedelta()
+            assert reading.quality == Quality.CLOCK_UNSET
+    # What is measured from now on has the clock's own time, with a bound.
+    device.store(_pressure(able, _now(), 190))
+    read(station, driver, device, config=allowed)
+    *_, newest = waiting(station)
+    assert (newest.time_method, newest.time_bound_ms) == (TimeMethod.DEVICE, 130_000)
+
+
+def _pressure(
+    able: Abilities | None, time: datetime, systolic: int
+) -> CuffRecord | StandardRecord:
+    make = CuffRecord if able is None else StandardRecord
+    return make(time, Decimal(systolic), Decimal(80))
 
 
 def test_what_a_paused_device_said_is_written_while_it_pauses(

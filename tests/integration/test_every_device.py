@@ -67,7 +67,7 @@ def _observations(folder: Path) -> dict[str, list[Observation]]:
     """Return what the agent wrote to its disk, by driver."""
     found: dict[str, list[Observation]] = {}
     box = Outbox(folder / "agent" / "outbox.db")
-    while (made := box.batches.make("st-1", 0)) is not None:
+    while (made := box.batches.make("st-1", 0, 256)) is not None:
         for reading in batch.decode(made.message).readings:
             found.setdefault(reading.driver, []).append(reading.observation)
     box.close()

@@ -123,7 +123,7 @@ def _readings(folder: Path) -> dict[str, list[Observation]]:
     """Return what the agent wrote to its disk, by serial number or driver."""
     found: dict[str, list[Observation]] = {}
     box = Outbox(folder / "agent" / "outbox.db")
-    while (made := box.batches.make("st-1", 0)) is not None:
+    while (made := box.batches.make("st-1", 0, 256)) is not None:
         for reading in batch.decode(made.message).readings:
             for name in (reading.device.serial, reading.driver):
                 found.setdefault(name, []).append(reading.observation)

@@ -16,6 +16,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from bench.backlog import free_port, mosquitto
+from edge_agent import health
 from edge_agent.config import Broker, Config
 from edge_agent.config import Uplink as Chosen
 from edge_agent.health import Health
@@ -59,13 +60,12 @@ class _Gateway:
             if topic == "batch"
         ]
 
-    def store(self) -> None:
-        """Give a receipt for all that came."""
-        entries = tuple(
-            Entry(0, digest(payload), Result.STORED)
-            for topic, payload in self.said
-            if topic == "batch"
-        )
+    def store(self, *, but_first: bool = False) -> None:
+        """Give a receipt for all that came; maybe the first of it is refused."""
+        came = [digest(payload) for topic, payload in self.said if topic == "batch"]
+        entries = tuple(Entry(0, one, Result.STORED) for one in came)
+        if but_first:
+            entries = (Entry(0, came[0], Result.QUARANTINED, "why"), *entries[1:])
         receipt = Receipt("s-1", entries, 0).encode()
         self._client.publish("vw/1/home/s-1/down/receipt", receipt, qos=1)
 
@@ -197,6 +197,20 @@ def test_an_outbox_that_fails_while_it_connects_ends_nothing(
         assert [topic for topic, _ in gateway.said] == ["status", "batch"]
 
     _run(tmp_path, port, outbox, Chosen(), story)
+
+
+def test_what_the_gateway_refused_does_not_count_as_stored(
+    tmp_path: Path, port: int, outbox: Outbox, gateway: _Gateway
+) -> None:
+    """Who looks at the status would take a refused batch for a safe one."""
+    outbox.capture(PEER, [reading(n) for n in range(6)])
+
+    async def story(_uplink: Uplink, _captured: asyncio.Event) -> None:
+        await _until(lambda: len(gateway.batches()) == 3)
+        gateway.store(but_first=True)
+        await _until(lambda: (health.read(tmp_path) or {})["receipts"] == 2)
+
+    _run(tmp_path, port, outbox, Chosen(batch_readings=2, window=3), story)
 
 
 def test_receipts_do_not_fill_the_memory_while_the_outbox_fails(
