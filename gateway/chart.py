@@ -146,7 +146,7 @@ class Chart:
                         return Found(found, reached, more=True, theirs=theirs)
                     found.append(one)
                     theirs.append(fact)
-                    reached = _place(one)
+                    reached = place_of(one)
             if end is None:
                 return Found(found, reached, more=False, theirs=theirs)
             after = end
@@ -205,7 +205,7 @@ class Chart:
         Raises:
             Taken: Somebody was faster.
         """
-        utc_ms, _ = _place(stored)
+        utc_ms, _ = place_of(stored)
         revision.hold(change)  # from here on nobody else says whose it is
         (whose,) = self._registry.attributions.whose([stored], change)
         if whose is not None:
@@ -280,7 +280,7 @@ class Chart:
         found: dict[Place, Stored | None] = {}
         if after[0] < OPEN_MS and kinds:
             timed = self._store.of_device(spans, kinds, after, limit)
-            found |= {_place(one): one for one in timed}
+            found |= {place_of(one): one for one in timed}
         for place in self._told(patient, after, limit):
             found.setdefault(place, None)
         places = sorted(found)[:limit]
@@ -323,7 +323,8 @@ def _revise(  # noqa: PLR0917 - whose, which, of what, when it was, when this is
     revision.add(change, patient, now_ms, *at, reading=reading, kind=kind)
 
 
-def _place(stored: Stored) -> Place:
+def place_of(stored: Stored) -> Place:
+    """Return where a reading stands in a chart."""
     utc_ms = stored.reading.utc_ms
     return (OPEN_MS if utc_ms is None else utc_ms), stored.id
 
@@ -338,8 +339,8 @@ def _kinds(grants: Sequence[Grant], asked: Grant) -> frozenset[Kind]:
 def _within(spans: Sequence[Span], grants: Sequence[Grant], asked: Grant) -> list[Span]:
     """Return the spans without what lies outside all grants, or outside ``asked``."""
     from_ms = min((grant.from_ms or 0 for grant in grants), default=OPEN_MS)
-    until_ms = max((_end(grant) for grant in grants), default=0)
-    from_ms, until_ms = max(from_ms, asked.from_ms or 0), min(until_ms, _end(asked))
+    until_ms = max((grant.end_ms for grant in grants), default=0)
+    from_ms, until_ms = max(from_ms, asked.from_ms or 0), min(until_ms, asked.end_ms)
     cut = [
         Span(
             one.device, one.slot, max(one.from_ms, from_ms), min(one.until_ms, until_ms)
@@ -347,7 +348,3 @@ def _within(spans: Sequence[Span], grants: Sequence[Grant], asked: Grant) -> lis
         for one in spans
     ]
     return [one for one in cut if one.from_ms < one.until_ms]
-
-
-def _end(grant: Grant) -> int:
-    return OPEN_MS if grant.until_ms is None else grant.until_ms

@@ -57,6 +57,11 @@ class Grant:
     from_ms: int | None = None
     until_ms: int | None = None
 
+    @property
+    def end_ms(self) -> int:
+        """The true time before which it ends; `OPEN_MS` is never."""
+        return revision.OPEN_MS if self.until_ms is None else self.until_ms
+
     def covers(self, kind: Kind, utc_ms: int | None) -> bool:
         """Whether it is for readings of this kind and true time.
 

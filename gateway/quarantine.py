@@ -29,8 +29,9 @@ class Replayed:
     outcome: str
 
 
-def kept(store: Store, after: int = 0) -> Iterator[Quarantined]:
-    """Yield all messages in quarantine behind ``after``, in order of arrival."""
+def kept(store: Store) -> Iterator[Quarantined]:
+    """Yield all messages in quarantine, in order of arrival."""
+    after = 0
     while page := store.quarantine(after, _PAGE):
         yield from page
         after = page[-1].id

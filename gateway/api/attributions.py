@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from fastapi import Path as InPath
 from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -13,22 +12,18 @@ from gateway.access import Principal, Role
 from gateway.api import Parts, people_shapes, shapes
 from gateway.api.caller import Caller, tenant
 from gateway.api.exact import Exact
-from gateway.api.paging import LAST_ID, Id, Paged, Walk, cursor, ms, place
+from gateway.api.paging import Id, Number, Paged, Walk, cursor, ms, place
 from gateway.api.readings import Listed
 from gateway.chart import Chart
 from gateway.problems import BadParameter
 from gateway.registry import ALWAYS_MS, OPEN_MS, Attribution, Patient
-
-_Number = Annotated[int, InPath(ge=1, le=LAST_ID)]
 
 
 class _Asked(Paged):
     """The parameters of the list of attributions."""
 
     tenant: Id | None = Field(default=None, description="Whose; a token's own at most")
-    patient: people_shapes.Number | None = Field(
-        default=None, description="Only theirs"
-    )
+    patient: Number | None = Field(default=None, description="Only theirs")
     device: Id | None = Field(
         default=None,
         description="Only this device's; a token of every tenant names one",
@@ -135,7 +130,7 @@ def _add_attributions(routes: APIRouter, parts: Parts) -> None:
         return Exact(people.attribution(made, sent.device), 201)
 
     @routes.delete("/attributions/{number}", status_code=204)
-    def take_back(who: Caller, number: _Number) -> Response:
+    def take_back(who: Caller, number: Number) -> Response:
         """Take back an attribution that should not have been made."""
         access.require(who, Role.STEWARD)
         found = kept.listed(who.tenant, number - 1, 1)
@@ -195,7 +190,7 @@ def _add_tray(routes: APIRouter, parts: Parts) -> None:
         return Exact({"claims": [people.claim(one) for one in made]}, 201)
 
     @routes.get("/patients/{number}/claims", response_model=people_shapes.Claims)
-    def claims(who: Caller, number: _Number) -> Exact:
+    def claims(who: Caller, number: Number) -> Exact:
         """List every claim for a patient."""
         access.require(who, Role.STEWARD)
         if parts.registry.patient(number, who.tenant) is None:
@@ -204,7 +199,7 @@ def _add_tray(routes: APIRouter, parts: Parts) -> None:
         return Exact({"claims": [people.claim(one) for one in chart.claims(number)]})
 
     @routes.delete("/patients/{number}/claims/{reading}", status_code=204)
-    def release(who: Caller, number: _Number, reading: _Number) -> Response:
+    def release(who: Caller, number: Number, reading: Number) -> Response:
         """Take the claim of a reading back."""
         access.require(who, Role.STEWARD)
         if parts.registry.patient(number, who.tenant) is None:

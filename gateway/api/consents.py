@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from fastapi import Path as InPath
 from pydantic import Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -13,13 +12,11 @@ from gateway.access import Forbidden, Principal, Role
 from gateway.api import Parts, people_shapes
 from gateway.api.caller import Caller, tenant
 from gateway.api.exact import Exact
-from gateway.api.paging import LAST_ID, Id, Paged, Walk, ms, place
+from gateway.api.paging import Id, Number, Paged, Walk, ms, place
 from gateway.audit import Audit
 from gateway.consent import Consent, Consents, Grant
 from gateway.problems import BadParameter
 from gateway.registry import Taken
-
-_Number = Annotated[int, InPath(ge=1, le=LAST_ID)]
 
 
 class _OfTenant(Paged):
@@ -36,7 +33,7 @@ class _Looked(Paged):
         max_length=64,
         description="Whose; a token's own at most. Empty is of what concerns none",
     )
-    patient: people_shapes.Number | None = Field(
+    patient: Number | None = Field(
         default=None, description="Only what is about this patient"
     )
 
@@ -101,7 +98,7 @@ def _add_consents(routes: APIRouter, parts: Parts) -> None:
         status_code=201,
         response_model=people_shapes.Consent,
     )
-    def give(who: Caller, number: _Number, sent: people_shapes.NewConsent) -> Exact:
+    def give(who: Caller, number: Number, sent: people_shapes.NewConsent) -> Exact:
         """Write down that a patient agrees that a programme may read."""
         whose, now_ms = check(who, number), access.now_ms()
         if kept.programme(sent.programme, whose) is None:
@@ -135,7 +132,7 @@ def _add_consents(routes: APIRouter, parts: Parts) -> None:
         return Exact(people.consent(given), 201)
 
     @routes.get("/patients/{number}/consents", response_model=people_shapes.Consents)
-    def consents(who: Caller, number: _Number) -> Exact:
+    def consents(who: Caller, number: Number) -> Exact:
         """List all that a patient ever agreed to, in order of id."""
         check(who, number)
         access.record(who, "consents.list", patient=number)
@@ -143,7 +140,7 @@ def _add_consents(routes: APIRouter, parts: Parts) -> None:
         return Exact({"consents": found})
 
     @routes.delete("/patients/{number}/consents/{consent}", status_code=204)
-    def withdraw(who: Caller, number: _Number, consent: _Number) -> Response:
+    def withdraw(who: Caller, number: Number, consent: Number) -> Response:
         """End a consent at once."""
         check(who, number)
         with access.recorded(
@@ -200,7 +197,7 @@ def _add_principals(routes: APIRouter, parts: Parts) -> None:
         )
 
     @routes.delete("/principals/{number}", status_code=204)
-    def revoke(who: Caller, number: _Number) -> Response:
+    def revoke(who: Caller, number: Number) -> Response:
         """End a token at once."""
         access.require(who, Role.STEWARD)
         found = access.principals.page(who.tenant, number - 1, 1)

@@ -14,6 +14,7 @@ from gateway.access import Access, Principal
 from gateway.api.exact import Exact
 
 LAST_ID = (1 << 63) - 1
+Number = Annotated[int, Field(ge=1, le=LAST_ID)]
 _STRETCH = 1_000
 _STRETCHES = 10
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
-from fastapi import Path as InPath
 from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
@@ -15,7 +14,7 @@ from gateway.access import Access, Principal, Role
 from gateway.api import Parts, attributions, consents, people_shapes
 from gateway.api.caller import Caller, tenant
 from gateway.api.exact import Exact, tag
-from gateway.api.paging import LAST_ID, Id, Moment, Paged, Walk, ms, place
+from gateway.api.paging import LAST_ID, Id, Moment, Number, Paged, Walk, ms, place
 from gateway.audit import Audit
 from gateway.chart import START, Chart, Place
 from gateway.consent import Grant
@@ -25,7 +24,6 @@ from gateway.problems import BadParameter
 from gateway.registry import Patient, Stale
 from protocols.observation import Kind
 
-Number = Annotated[int, InPath(ge=1, le=LAST_ID)]
 _LINES = 500  # of a file, between two looks whether its token still holds
 
 

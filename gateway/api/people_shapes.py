@@ -9,12 +9,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from gateway.access import Role
-from gateway.api.paging import LAST_ID, Id, Moment
+from gateway.api.paging import Id, Moment, Number
 from gateway.api.shapes import Page, Reading, Shape
 from gateway.consent import Purpose
 from protocols.observation import Kind
 
-Number = Annotated[int, Field(ge=1, le=LAST_ID)]
 Name = Annotated[
     str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")
 ]

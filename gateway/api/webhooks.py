@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -16,15 +15,12 @@ from gateway.access import Forbidden, Principal, Role
 from gateway.api import Parts, shapes
 from gateway.api.caller import Caller, tenant
 from gateway.api.exact import Exact
-from gateway.api.paging import LAST_ID, Id, Paged, Walk, cursor, place
+from gateway.api.paging import Id, Number, Paged, Walk, cursor, place
 from gateway.consent import Consents
 from gateway.store.database import Change
 from gateway.webhooks import Fare, Stretch, Webhook, Webhooks
 from gateway.webhooks.target import Refused, Targets
 from protocols.observation import Kind
-
-Number = Annotated[int, InPath(ge=1, le=LAST_ID)]
-_Named = Annotated[int, Field(ge=1, le=LAST_ID)]
 
 
 class Wanted(BaseModel):
@@ -43,8 +39,8 @@ class Wanted(BaseModel):
         max_length=len(Kind),
         description="Empty is every kind but control-solution, which is no person's",
     )
-    patient: _Named | None = Field(default=None, description="Only this patient's")
-    programme: _Named | None = Field(
+    patient: Number | None = Field(default=None, description="Only this patient's")
+    programme: Number | None = Field(
         default=None,
         description="Only of patients who agree now that this programme may see them",
     )

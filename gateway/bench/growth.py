@@ -211,9 +211,8 @@ def _statements(engine: Engine, fleet: Fleet, copies: int) -> Iterator[str]:
     )
     yield "CREATE INDEX t_reading_place ON t_reading (place)"
     yield (
-        "CREATE TEMP TABLE t_tally AS SELECT r.place AS r_place, d.place AS d_place, "
-        "t.* FROM tally t JOIN t_device d ON d.id = t.device "
-        "JOIN t_reading r ON r.id = t.last_reading"
+        "CREATE TEMP TABLE t_tally AS SELECT d.place AS d_place, t.* FROM tally t "
+        "JOIN t_device d ON d.id = t.device"
     )
     for table in ("reading", "tally", "batch", "device", "station"):
         yield f"DELETE FROM {table}"  # noqa: S608 - our own words
@@ -252,11 +251,7 @@ class _Copy:
                 "serial": f"substr(CAST(100000000 + {name} AS TEXT), 2)",
             },
         )
-        last = self._first_id(BLOCKS - 1, number) - (BLOCKS - 1) * _STEP
-        yield self._insert(
-            "tally",
-            {"device": f"d_place + {device + 1}", "last_reading": f"r_place + {last}"},
-        )
+        yield self._insert("tally", {"device": f"d_place + {device + 1}"})
 
     def block(self, block: int, number: int) -> Iterator[str]:
         """Yield what makes a copy's batches and readings of one block."""

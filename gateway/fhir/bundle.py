@@ -45,21 +45,15 @@ def searchset(
     return bundle | ({"entry": entries} if entries else {})
 
 
-def issue(severity: str, code: str, diagnostics: str, expression: str = "") -> Resource:
+def issue(severity: str, code: str, diagnostics: str) -> Resource:
     """Return one issue of an outcome.
 
     Args:
         severity: fatal, error, warning or information.
         code: FHIR's issue type.
         diagnostics: What is wrong and what to do, for people.
-        expression: Which parameter or element.
     """
-    found: Resource = {
-        "severity": severity,
-        "code": code,
-        "diagnostics": diagnostics,
-    }
-    return found | ({"expression": [expression]} if expression else {})
+    return {"severity": severity, "code": code, "diagnostics": diagnostics}
 
 
 def outcome(*issues: Resource) -> Resource:

@@ -12,7 +12,7 @@ from gateway.access import Access, Principal
 from gateway.consent import Grant
 from gateway.fhir.device import device
 from gateway.fhir.elements import Resource
-from gateway.registry import OPEN_MS, Registry
+from gateway.registry import Registry
 from gateway.store import Store, StoredDevice
 
 Seen = Mapping[int, Iterable[Grant]]
@@ -66,7 +66,7 @@ class Devices:
                 meets = [
                     one
                     for one in grants
-                    if span.from_ms < _end(one) and (one.from_ms or 0) < span.until_ms
+                    if span.from_ms < one.end_ms and (one.from_ms or 0) < span.until_ms
                 ]
                 if meets:
                     found[span.device] += meets
@@ -87,10 +87,6 @@ def show(who: Principal, stored: StoredDevice, seen: Seen | None) -> Resource | 
     )
     if not grants or (stored.tallies and not kinds):
         return None
-    last_ms = min(stored.last_seen_ms, max(_end(one) for one in grants))
+    last_ms = min(stored.last_seen_ms, max(one.end_ms for one in grants))
     part = replace(stored, tallies=kinds, last_seen_ms=last_ms)
     return device(part, named=who.sees_names)
-
-
-def _end(grant: Grant) -> int:
-    return OPEN_MS if grant.until_ms is None else grant.until_ms

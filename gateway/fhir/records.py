@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from gateway.access import Access, Forbidden, Principal, Role
 from gateway.attribution import Theirs
-from gateway.chart import START, Chart, Place
+from gateway.chart import START, Chart, Place, place_of
 from gateway.consent import Grant
 from gateway.fhir.bundle import issue
 from gateway.fhir.dates import BadSearch
@@ -22,7 +22,7 @@ from gateway.fhir.observation import observations
 from gateway.fhir.patient import patient as patient_resource
 from gateway.fhir.reach import kinds_with
 from gateway.fhir.search import Search
-from gateway.registry import OPEN_MS, Patient, Registry
+from gateway.registry import Patient, Registry
 from gateway.store import Store, Stored
 from protocols.observation import Kind
 
@@ -326,14 +326,9 @@ def _wanted(asked: Search) -> Grant:
     )
 
 
-def _at(stored: Stored) -> Place:
-    utc_ms = stored.reading.utc_ms
-    return (OPEN_MS if utc_ms is None else utc_ms), stored.id
-
-
 def _before(stored: Stored) -> Place:
     """Return the place just before a reading."""
-    utc_ms, number = _at(stored)
+    utc_ms, number = place_of(stored)
     return utc_ms, number - 1
 
 

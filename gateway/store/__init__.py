@@ -289,8 +289,6 @@ class Store(Protocol):
         kinds: Collection[Kind] | None,
         after: tuple[int, int] | None,
         limit: int,
-        *,
-        newest_first: bool = False,
     ) -> list[Stored]:
         """Return readings of true times within ``spans``, in order of that time.
 
@@ -299,7 +297,6 @@ class Store(Protocol):
             kinds: Which kinds; None is every kind.
             after: True time and id of the last one seen; None is from the start.
             limit: How many at most.
-            newest_first: Whether to go back in time.
         """
         ...
 

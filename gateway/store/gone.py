@@ -21,7 +21,7 @@ import msgspec
 
 from gateway.store import Accepted, Refused
 from gateway.store.database import Change, Row, Scalar
-from gateway.store.rows import KEY, READING
+from gateway.store.rows import AT_KEY, KEY, READING
 from protocols.gatt.time import DateTime
 from protocols.observation import SEQUENCES, packed_time
 from protocols.uplink import envelope
@@ -37,7 +37,6 @@ IN_DOUBT = (
 """Why a message made by `withheld` is in quarantine."""
 
 _DIGEST = 16  # bytes: nobody meets another's by chance
-_KEY = slice(1, 1 + len(KEY))
 _ORDINAL, _TIME, _VALUES, _UTC, _BOUND = map(
     READING.index, ("ordinal", "device_time", '"values"', "utc_ms", "time_bound_ms")
 )
@@ -121,7 +120,7 @@ def digest(
 
 def digest_of(secret: bytes, row: Row) -> bytes:
     """Return the `digest` of a row in the order of `READING`."""
-    return digest(secret, row[_KEY], row[_VALUES], row[_TIME])
+    return digest(secret, row[AT_KEY], row[_VALUES], row[_TIME])
 
 
 def verdict(row: Row, before_ms: int | None) -> Verdict:

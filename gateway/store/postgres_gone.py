@@ -7,9 +7,8 @@ from gateway.store.database import Row
 from gateway.store.gone import SECRET, Left, Verdict, digest_of, verdict
 from gateway.store.postgres_database import Connection
 from gateway.store.postgres_names import columns
-from gateway.store.rows import KEY, READING
+from gateway.store.rows import AT_KEY, KEY, READING
 
-_KEY = slice(1, 1 + len(KEY))
 _TIME, _BATCH = READING.index("device_time"), READING.index("batch")
 _MEMORY = itemgetter(*range(1, 5))  # device, generation, slot, kind
 _KEYS = ", ".join(KEY)
@@ -80,7 +79,7 @@ def _stored(connection: Connection, rows: list[Row]) -> set[int]:
 
 def _told(rows: list[Row]) -> list[object]:
     """Return what `_TOLD` joins with."""
-    return columns([(row[0], *row[_KEY], row[_TIME]) for row in rows])
+    return columns([(row[0], *row[AT_KEY], row[_TIME]) for row in rows])
 
 
 def _found(

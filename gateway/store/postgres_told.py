@@ -53,7 +53,7 @@ class Told:
 
     def tallied(self) -> Row:
         """Return what the readings add to a tally, as `rows.tallied` does."""
-        return tally(self.group, self.first, self.device)
+        return tally(self.group, self.device)
 
 
 def tallied(told: Iterable[Told]) -> list[Row]:
@@ -67,8 +67,7 @@ def tallied(told: Iterable[Told]) -> list[Row]:
 
 
 def _both(one: Row, other: Row) -> Row:
-    device, kind, *counts, last = zip(one, other, strict=True)
-    count, flagged, first_ms, last_ms = counts
+    device, kind, count, flagged, first_ms, last_ms = zip(one, other, strict=True)
     return (
         device[0],
         kind[0],
@@ -76,5 +75,4 @@ def _both(one: Row, other: Row) -> Row:
         sum(flagged),
         min([ms for ms in first_ms if ms is not None], default=None),
         max([ms for ms in last_ms if ms is not None], default=None),
-        max(last),
     )

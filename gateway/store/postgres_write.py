@@ -85,15 +85,14 @@ _SEEN_DEVICES = """
 """
 _TALLY = """
     INSERT INTO tally AS t
-        (device, kind, readings, flagged, first_utc_ms, last_utc_ms, last_reading)
+        (device, kind, readings, flagged, first_utc_ms, last_utc_ms)
     SELECT * FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::bigint[],
-        %s::bigint[], %s::bigint[], %s::bigint[])
+        %s::bigint[], %s::bigint[])
     ON CONFLICT (device, kind) DO UPDATE SET
         readings = t.readings + excluded.readings,
         flagged = t.flagged + excluded.flagged,
         first_utc_ms = least(t.first_utc_ms, excluded.first_utc_ms),
-        last_utc_ms = greatest(t.last_utc_ms, excluded.last_utc_ms),
-        last_reading = greatest(t.last_reading, excluded.last_reading)
+        last_utc_ms = greatest(t.last_utc_ms, excluded.last_utc_ms)
 """
 _GREET = "UPDATE station SET status = %s, status_ms = %s WHERE id = %s"
 

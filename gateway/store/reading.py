@@ -113,15 +113,11 @@ class Reader:
         kinds: Collection[Kind] | None,
         after: tuple[int, int] | None,
         limit: int,
-        *,
-        newest_first: bool = False,
     ) -> list[Stored]:
         """Return a page of readings in order of true time, as `Store.of_device`."""
         found: list[Stored] = []
         while spans and (room := limit - len(found)):  # as in `readings`
-            some, after = self._timed.first(
-                spans, kinds, after, room, newest_first=newest_first
-            )
+            some, after = self._timed.first(spans, kinds, after, room)
             found += some
             if after is None:
                 break

@@ -40,6 +40,7 @@ FACTS = (
     '"values"', "raw",
 )  # fmt: skip
 READING = ("id", *KEY, "batch", "driver", *FACTS)
+AT_KEY = slice(1, 1 + len(KEY))  # of a row of `READING`
 _ID, _DEVICE, _KIND, _UTC, _QUALITY = map(
     READING.index, ("id", "device", "kind", "utc_ms", "quality")
 )
@@ -166,10 +167,10 @@ def laid(group: Made, first: int, device: int, batch: int, driver: int) -> list[
     return found
 
 
-def tally(group: Made, first: int, device: int) -> Row:
+def tally(group: Made, device: int) -> Row:
     """Return what a group adds to the tally if all of it is new, as `tallied` does."""
-    kind, last = KIND_NUMBERS[group.kind], first + group.count - 1
-    return device, kind, group.count, group.flagged, *group.span_ms, last
+    kind = KIND_NUMBERS[group.kind]
+    return device, kind, group.count, group.flagged, *group.span_ms
 
 
 def said_of(device: Device) -> Row:
@@ -184,8 +185,7 @@ def tallied(new: Sequence[Row]) -> list[Row]:
         new: In the order of `READING`; by device, and by kind within it nearly so.
 
     Returns:
-        Device, kind, how many, how many flagged, first and last true time, last id; in
-        order.
+        Device, kind, how many, how many flagged, first and last true time; in order.
     """
     alike: dict[Row, list[Row]] = defaultdict(list)
     for name, some in groupby(new, itemgetter(_DEVICE, _KIND)):
@@ -195,8 +195,7 @@ def tallied(new: Sequence[Row]) -> list[Row]:
         times = [row[_UTC] for row in found if row[_UTC] is not None]
         flagged = sum(row[_QUALITY] != 0 for row in found)
         first_ms, last_ms = min(times, default=None), max(times, default=None)
-        last = max(row[_ID] for row in found)
-        counted.append((*name, len(found), flagged, first_ms, last_ms, last))
+        counted.append((*name, len(found), flagged, first_ms, last_ms))
     return counted
 
 

@@ -6,9 +6,8 @@ import apsw
 
 from gateway.store.database import Row
 from gateway.store.gone import SECRET, Left, Verdict, digest_of, verdict
-from gateway.store.rows import KEY, READING
+from gateway.store.rows import AT_KEY, KEY, READING
 
-_KEY = slice(1, 1 + len(KEY))
 _TIME = READING.index("device_time")
 _ANY = """
     SELECT EXISTS (SELECT 1 FROM gone_digest WHERE device = ?1),
@@ -53,12 +52,12 @@ def not_gone(
             if connection.execute(_DIGEST, known).fetchall():
                 found = Verdict.AGAIN
         if keys and found == Verdict.NEW:
-            for (before_ms,) in connection.execute(_GONE, (*row[_KEY], row[_TIME])):
+            for (before_ms,) in connection.execute(_GONE, (*row[AT_KEY], row[_TIME])):
                 found = verdict(row, before_ms)
         is_known_new = as_new
         if found == Verdict.IN_DOUBT and not as_new:
             # What stands here already is told again; its key will tell.
-            told = (*row[_KEY], row[_TIME])
+            told = (*row[AT_KEY], row[_TIME])
             is_known_new = bool(connection.execute(_STORED, told).fetchall())
         left.add(row, found, is_known_new=is_known_new)
     return left

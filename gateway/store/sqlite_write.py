@@ -13,6 +13,7 @@ from gateway.store.database import Row
 from gateway.store.gone import withheld
 from gateway.store.remade import reading_of
 from gateway.store.rows import (
+    AT_KEY,
     FACTS,
     KEY,
     READING,
@@ -29,7 +30,6 @@ from gateway.store.sqlite_readings import insert, insert_readings
 from protocols.observation import Device, fingerprint
 from protocols.uplink.topics import Station
 
-_KEY = slice(1, 1 + len(KEY))
 _FACTS = slice(len(READING) - len(FACTS), len(READING))
 _REMEMBERED = 200_000
 
@@ -46,16 +46,15 @@ _FIND_READING = (
 )
 _TALLY = """
     INSERT INTO tally
-        (device, kind, readings, flagged, first_utc_ms, last_utc_ms, last_reading)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+        (device, kind, readings, flagged, first_utc_ms, last_utc_ms)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)
     ON CONFLICT (device, kind) DO UPDATE SET
         readings = readings + excluded.readings,
         flagged = flagged + excluded.flagged,
         first_utc_ms = coalesce(min(first_utc_ms, excluded.first_utc_ms),
             first_utc_ms, excluded.first_utc_ms),
         last_utc_ms = coalesce(max(last_utc_ms, excluded.last_utc_ms),
-            last_utc_ms, excluded.last_utc_ms),
-        last_reading = excluded.last_reading
+            last_utc_ms, excluded.last_utc_ms)
 """
 # An INSERT that meets a row would use up an id each time.
 _STATION = "SELECT id FROM station WHERE tenant = ? AND station = ?"
@@ -147,7 +146,7 @@ class _Entry:
         """Return what they add to the tally."""
         if self.rows is not None:
             return tallied(self.rows)
-        return [tally(self.group, self.first, self.device)]
+        return [tally(self.group, self.device)]
 
 
 class Writer:
@@ -327,14 +326,13 @@ class Writer:
 
     def _meet(self, connection: apsw.Connection, entry: _Entry, row: Row) -> None:
         """Keep a report of a stored reading if it says something else."""
-        key = row[_KEY]
+        key = row[AT_KEY]
         ((stored, name, version, *facts),) = connection.execute(_FIND_READING, key)
         device, driver = entry.group.device, entry.group.driver
         stands = reading_of(device, (name, version), key, tuple(facts))
         told = fingerprint(reading_of(device, driver, key, row[_FACTS]))
         if fingerprint(stands) != told:
-            by = self._driver(connection, driver)
-            amendment = (stored, told, entry.counts.batch, by, *row[_FACTS])
+            amendment = (stored, told, entry.counts.batch, entry.driver, *row[_FACTS])
             connection.execute(_INSERT_AMENDMENT, amendment)
             if connection.changes():
                 entry.counts.amended += 1

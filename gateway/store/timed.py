@@ -14,7 +14,7 @@ from gateway.store.whole import Whole, listed
 from protocols.observation import Kind
 
 _FEW = 64  # spans, for which one statement is planned in no time
-_ORDER = "ORDER BY r.utc_ms {0}, r.id {0} LIMIT :limit"
+_ORDER = "ORDER BY r.utc_ms, r.id LIMIT :limit"
 
 Moment = tuple[int, int]
 """Of a reading: its true time, its id."""
@@ -22,16 +22,11 @@ Moment = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """Which readings of a span, whichever it is, and in which order."""
+    """Which readings of a span, whichever it is."""
 
     kinds: Collection[Kind] | None
     after: Moment | None
     limit: int
-    newest_first: bool
-
-    @property
-    def order(self) -> str:
-        return _ORDER.format("DESC" if self.newest_first else "ASC")
 
     def of(self, span: Span, own: str = "") -> tuple[list[str], dict[str, Any]]:
         """Return what is asked of a row of a span, and the values for its marks.
@@ -42,8 +37,7 @@ class _Asked:
         """
         where, values = _of(span, self.kinds, own)
         if self.after is not None:
-            sign = "<" if self.newest_first else ">"
-            where.append(f"(r.utc_ms, r.id) {sign} (:utc, :id)")
+            where.append("(r.utc_ms, r.id) > (:utc, :id)")
             values["utc"], values["id"] = self.after
         return where, values
 
@@ -65,8 +59,6 @@ class Timed:
         kinds: Collection[Kind] | None,
         after: Moment | None,
         limit: int,
-        *,
-        newest_first: bool,
     ) -> tuple[list[Stored], Moment | None]:
         """Return the first readings of spans behind one, as `Store.of_device` says.
 
@@ -74,7 +66,7 @@ class Timed:
             The readings, less those that were taken away meanwhile; and the moment of
             the last one looked at, None if there are no more.
         """
-        asked = _Asked(kinds, after, limit, newest_first)
+        asked = _Asked(kinds, after, limit)
         is_served = self._database.engine == "postgres" and len(spans) <= _FEW
         return (
             self._at_once(spans, asked) if is_served else self._by_moments(spans, asked)
@@ -90,16 +82,16 @@ class Timed:
             where, own = asked.of(span, f"_{at}")
             values |= own
             parts.append(
-                f"(SELECT * FROM reading r WHERE {' AND '.join(where)} {asked.order})"  # noqa: S608
+                f"(SELECT * FROM reading r WHERE {' AND '.join(where)} {_ORDER})"  # noqa: S608
             )
-        return self._whole.first(" UNION ALL ".join(parts), asked.order, values)
+        return self._whole.first(" UNION ALL ".join(parts), _ORDER, values)
 
     def _by_moments(
         self, spans: Sequence[Span], asked: _Asked
     ) -> tuple[list[Stored], Moment | None]:
         """Ask for moments first, and only for rows that are told."""
         of_spans = [self._moments(span, at, asked) for at, span in enumerate(spans)]
-        some = [*islice(merge(*of_spans, reverse=asked.newest_first), asked.limit)]
+        some = [*islice(merge(*of_spans), asked.limit)]
         within: dict[int, list[Moment]] = defaultdict(list)
         for utc_ms, number, at in some:
             within[at].append((utc_ms, number))
@@ -117,7 +109,7 @@ class Timed:
         where, values = asked.of(span)
         query = (
             f"SELECT r.utc_ms, r.id FROM reading r WHERE {' AND '.join(where)} "  # noqa: S608
-            f"{asked.order}"
+            f"{_ORDER}"
         )
         found = self._database.rows(query, limit=asked.limit, **values)
         return [(row[0], row[1], at) for row in found]

@@ -69,7 +69,8 @@ _AT = {
 class Whole:
     """Finds whole readings in a store.
 
-    What was taken away since its place was found is left out.
+    What was taken away since its place was found is left out. What is damaged is a
+    ValueError, as of `reading_of`.
 
     Args:
         database: The store's.
@@ -148,11 +149,12 @@ class Whole:
         }
         for row in rows:
             number, amendments, batch, by, of = row[: _DEVICE + 1]
-            if batch in batches and by in drivers and of in devices:
-                received_ms, station = batches[batch]
-                read = reading_of(devices[of], drivers[by], row[_KEY], row[_FACTS])
-                stored = _made(number, of, station, read, received_ms, amendments)
-                yield stored, row[_FACTS.stop :]
+            if batch not in batches or by not in drivers or of not in devices:
+                raise ValueError(f"row {number} is of no batch, driver or device")
+            received_ms, station = batches[batch]
+            read = reading_of(devices[of], drivers[by], row[_KEY], row[_FACTS])
+            stored = _made(number, of, station, read, received_ms, amendments)
+            yield stored, row[_FACTS.stop :]
 
     def _named(self, query: str, rows: Sequence[Row], column: int) -> list[Row]:
         """Return what a query tells of the ids in a column of ``rows``."""

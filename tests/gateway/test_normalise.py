@@ -78,7 +78,7 @@ def test_a_reading_is_served_whole() -> None:
 
 
 def test_the_person_and_the_evidence_are_not_served() -> None:
-    """The API has no access control yet, so it tells nobody whose a reading is."""
+    """Who may see a reading of a patient may not know who they are."""
     told = str(served(glucose(1)))
 
     assert "person-7" not in told

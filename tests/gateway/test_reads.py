@@ -163,29 +163,25 @@ def test_a_time_without_a_device_is_not_looked_up_by_device(
 def test_a_page_of_many_spans_is_that_of_few(unknown: PostgresStore) -> None:
     """One statement asks for some spans, and more are asked for in another way."""
     begin, end = START_MS, START_MS + 200 * _DAY_MS
-    for newest_first in (False, True):
-        for kinds in (None, [Kind.GLUCOSE]):
-            few = [Span(number, -1, begin, end) for number in (1, 2, 3)]
-            many = [
-                Span(number, -1, start, start + 5 * _DAY_MS)
-                for number in (1, 2, 3)
-                for start in range(begin, end, 5 * _DAY_MS)
+    for kinds in (None, [Kind.GLUCOSE]):
+        few = [Span(number, -1, begin, end) for number in (1, 2, 3)]
+        many = [
+            Span(number, -1, start, start + 5 * _DAY_MS)
+            for number in (1, 2, 3)
+            for start in range(begin, end, 5 * _DAY_MS)
+        ]
+        pages, after = [], None
+        for _ in range(3):
+            asked = [
+                unknown.of_device(spans, kinds, after, 400) for spans in (few, many)
             ]
-            pages, after = [], None
-            for _ in range(3):
-                asked = [
-                    unknown.of_device(
-                        spans, kinds, after, 400, newest_first=newest_first
-                    )
-                    for spans in (few, many)
-                ]
-                assert len(asked[0]) == 400
-                assert asked[0] == asked[1]
-                last = asked[0][-1]
-                after = last.reading.utc_ms or 0, last.id
-                pages += asked[0]
-            times = [(one.reading.utc_ms, one.id) for one in pages]
-            assert times == sorted({*times}, reverse=newest_first)
+            assert len(asked[0]) == 400
+            assert asked[0] == asked[1]
+            last = asked[0][-1]
+            after = last.reading.utc_ms or 0, last.id
+            pages += asked[0]
+        times = [(one.reading.utc_ms, one.id) for one in pages]
+        assert times == sorted({*times})
 
 
 def test_a_page_is_not_compiled_for(postgres_store: PostgresStore) -> None:
@@ -244,13 +240,12 @@ def test_readings_of_one_time_are_told_once_each(store: Store) -> None:
     ]
     store.commit([accepted(1, *at_once, glucose(99, device=_METERS[1]))])
     spans = [Span(number, None, 0, 1 << 62) for number in (1, 2)]
-    for newest_first in (False, True):
-        found: list[Stored] = []
-        after = None
-        while page := store.of_device(spans, None, after, 4, newest_first=newest_first):
-            assert len(page) <= 4
-            found += page
-            after = page[-1].reading.utc_ms or 0, page[-1].id
-        ids = [one.id for one in found]
-        assert ids == sorted(ids, reverse=newest_first)
-        assert len(ids) == 10
+    found: list[Stored] = []
+    after = None
+    while page := store.of_device(spans, None, after, 4):
+        assert len(page) <= 4
+        found += page
+        after = page[-1].reading.utc_ms or 0, page[-1].id
+    ids = [one.id for one in found]
+    assert ids == sorted(ids)
+    assert len(ids) == 10

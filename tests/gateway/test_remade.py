@@ -155,3 +155,14 @@ def test_a_stored_reading_has_what_its_row_refers_to(store: Store) -> None:
         assert (found.station == other) is (number > 0)
         assert (found.device == meter.id) is (number == 0)
     assert found.id == 3
+
+
+@pytest.mark.parametrize("lost", ["batch", "driver", "device"])
+def test_a_row_that_lost_what_it_refers_to_is_an_error(store: Store, lost: str) -> None:
+    """Left out, it would be missed by nobody."""
+    store.commit([accepted(1, glucose(1))])
+    with store.database.change() as change:
+        change.rows(f"DELETE FROM {lost}")
+
+    with pytest.raises(ValueError, match="row 1 is of no batch, driver or device"):
+        store.readings(Filter(), 0, 9)

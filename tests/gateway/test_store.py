@@ -1,7 +1,7 @@
 """A store, whichever engine it stands on: what it keeps, once, and what it refuses."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import pytest
@@ -49,6 +49,10 @@ def refused(payload: bytes = b"?", station: Station | None = STATION) -> Refused
     return Refused(topic, station, payload, payload.ljust(32, b"\0"), "why", 7)
 
 
+def of_slot(reading: Reading, slot: int | None) -> Reading:
+    return replace(reading, observation=replace(reading.observation, slot=slot))
+
+
 def test_gives_back_what_a_station_sent(store: Store) -> None:
     """Decimals, raw frames, evidence, the device's impossible clock: all of it."""
     sent = [
@@ -56,13 +60,16 @@ def test_gives_back_what_a_station_sent(store: Store) -> None:
         glucose(2, "33.3", state=State.ABOVE_RANGE),
         glucose(3, None, state=State.NOT_A_NUMBER),
         pressure(4, 120, 80, 64),
+        of_slot(pressure(5, 130, 85, 66), 0),
+        of_slot(pressure(6, 131, 85, 67), 255),
+        of_slot(pressure(7, 132, 85, 68), None),
     ]
     odd = sent[0].observation.device_time._replace(month=13)
     sent[0] = replace(
         sent[0], observation=replace(sent[0].observation, device_time=odd)
     )
 
-    assert store.commit([accepted(1, *sent, received_ms=9)]) == [Outcome(new=4)]
+    assert store.commit([accepted(1, *sent, received_ms=9)]) == [Outcome(new=7)]
 
     found = sorted(
         store.readings(ALL, 0, 10), key=lambda one: one.reading.observation.sequence
@@ -191,6 +198,24 @@ def test_counts_devices_by_kind(store: Store) -> None:
     assert store.devices(meter.id, 10) == [cuff]
 
 
+def test_a_message_that_is_late_makes_nobody_silent(store: Store) -> None:
+    """One from quarantine has the time at which it came; an alarm goes by the last."""
+
+    def heard() -> tuple[object, object]:
+        ((station,),) = store.database.rows("SELECT last_seen_ms FROM station")
+        (meter,) = store.devices(0, 10)
+        return station, meter.last_seen_ms
+
+    store.commit([accepted(1, glucose(1), received_ms=20)])
+    store.commit([accepted(2, glucose(2), received_ms=10)])
+    assert heard() == (20, 20)
+
+    store.commit([accepted(n, glucose(n), received_ms=40 - n) for n in (3, 4)])
+    assert heard() == (37, 37)
+    store.commit([Greeting(STATION, b"up", 50), Greeting(STATION, b"up", 45)])
+    assert heard() == (50, 37)
+
+
 def test_a_status_replaces_the_one_before(store: Store) -> None:
     store.commit([Greeting(STATION, b"up", 1), Greeting(STATION, b"gone", 2)])
 
@@ -236,7 +261,7 @@ def test_what_is_gone_is_known_when_it_is_told_again(store: Store) -> None:
     assert kept == [(2,), (4,), (5,)]
 
 
-def test_a_device_is_read_by_true_time_from_either_end(store: Store) -> None:
+def test_a_device_is_read_by_true_time(store: Store) -> None:
     def seen(*spans: Span, **more: object) -> list[int | None]:
         asked = {"kinds": None, "after": None, "limit": 10} | more
         found = store.of_device(spans, **asked)
@@ -253,14 +278,30 @@ def test_a_device_is_read_by_true_time_from_either_end(store: Store) -> None:
 
     assert seen(early) == [1, 2, 3]
     assert seen(late, early) == [1, 2, 3, 4, 5, 6]
-    assert seen(early, late, newest_first=True, limit=4) == [6, 5, 4, 3]
+    assert seen(late, early, limit=4) == [1, 2, 3, 4]
     assert seen(early, Span(cuff, 1, 0, 1 << 62)) == [1, 2, 3, 5]
     assert seen(Span(cuff, None, 0, 1 << 62), Span(cuff, 2, 0, 0)) == [5]
     assert seen(Span(cuff, -1, 0, 1 << 62)) == []
     assert seen(early, kinds={Kind.KETONE}) == []
-    (third,) = store.of_device([early], None, None, 1, newest_first=True)
+    *_, third = store.of_device([early], None, None, 3)
     assert seen(early, late, after=(third.reading.utc_ms, third.id)) == [4, 5, 6]
-    assert seen(late, after=(third.reading.utc_ms, third.id), newest_first=True) == []
+
+
+def test_who_may_see_no_kind_or_the_first_slot_only_is_shown_no_more(
+    store: Store,
+) -> None:
+    """Taken for no limit at all, it would be everything of everybody."""
+    two = [of_slot(pressure(at, 120, 80, 60), at) for at in (0, 1)]
+    store.commit([accepted(1, *two)])
+    (cuff,) = store.devices(0, 10)
+
+    def shown(slot: int | None, kinds: Collection[Kind] | None) -> list[Reading]:
+        span = Span(cuff.id, slot, 0, 1 << 62)
+        return [one.reading for one in store.of_device([span], kinds, None, 10)]
+
+    assert shown(None, None) == two
+    assert shown(0, None) == two[:1]
+    assert shown(None, ()) == shown(0, ()) == []
 
 
 def test_a_cursor_goes_through_everything_in_order(store: Store) -> None:
