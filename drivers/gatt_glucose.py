@@ -161,7 +161,7 @@ def _checkpoint(download: racp.Download) -> Checkpoint:
 
 async def _all(link: GattLink, pairs: "_Pairs") -> AsyncGenerator[Event, None]:
     """Yield all records, each once, whatever their numbers are."""
-    number = 0
+    number, is_told = 0, False  # how many there are, or that the report was whole
     for attempt in range(_ATTEMPTS):
         for op_code in (_NUMBER, _REPORT):
             request = racp.Request(op_code, racp.Operator.ALL_RECORDS)
@@ -169,16 +169,19 @@ async def _all(link: GattLink, pairs: "_Pairs") -> AsyncGenerator[Event, None]:
                 if isinstance(found, Observation | Undecoded):
                     yield found
                 elif isinstance(found, racp.Count):
-                    number = found.number
+                    number, is_told = found.number, True
                 else:
                     _check(found)
+                    is_broken = found.value == racp.Value.PROCEDURE_NOT_COMPLETED
+                    is_told = is_told or not is_broken
         if attempt == _ATTEMPTS - 1:
             for event in pairs.give_up():
                 yield event
-        if len(pairs.complete) >= number:
+        if is_told and len(pairs.complete) >= number:
             return
+    counts = f"counts {number} records" if is_told else "breaks its report off"
     came = f"{len(pairs.complete)} came in {_ATTEMPTS} attempts"
-    raise racp.Incomplete(f"the device counts {number} records, {came}")
+    raise racp.Incomplete(f"the device {counts}, {came}")
 
 
 def _check(answer: racp.Response) -> None:

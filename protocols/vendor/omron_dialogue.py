@@ -37,7 +37,9 @@ def download(
             that can't be told, and the number is believed.
 
     Returns:
-        The number up to which all is known now; None if the device tells none.
+        The number up to which all is known now; None if the device tells none. Where
+        nothing came it is as it was: a device that names a newest record and gives
+        none may give it at the next visit.
 
     Raises:
         Incomplete: The device counts more records than come, or fails.
@@ -47,16 +49,16 @@ def download(
     newest = omron.decode_newest(payload)
     if newest is not None and newest == since and is_same is None:
         return newest
-    start = None
+    start = before = None
     if since is not None and newest is not None and newest >= since:
-        start = since + 1 if is_same is None else since
+        start, before = since + 1 if is_same is None else since, since
     for _ in range(_ATTEMPTS):
         payload, _ = yield _request(OpCode.REPORT_NUMBER_OF_STORED_RECORDS, start)
         counted = racp.decode_answer(payload)
         expected = counted.number if isinstance(counted, Count) else None
         if expected == 0 or counted == racp.Response(_NUMBER, Value.NO_RECORDS_FOUND):
             if start is None or is_same is None:
-                return newest
+                return before
             start = None  # the known one is gone
             continue
         payload, came = yield _request(OpCode.REPORT_STORED_RECORDS, start)
@@ -64,7 +66,7 @@ def download(
         if end in (_SENT, _NONE_FOUND):
             if expected is None or came >= expected:
                 if start is None or is_same is None or is_same():
-                    return newest
+                    return newest if came else before
                 start = None  # another record stands where the known one was
         elif start is None:
             raise Incomplete(f"the device ends its report with [{payload.hex(' ')}]")

@@ -17,6 +17,7 @@ from drivers.sdk import (
     Kind,
     NoReply,
     Observation,
+    Packet,
     Quantity,
     Refused,
     State,
@@ -368,6 +369,34 @@ async def test_what_does_not_come_is_asked_for_again_and_told_in_the_end() -> No
     assert isinstance(found.error, Incomplete)
     assert "counts 6 records, 5 came in 3 attempts" in str(found.error)
     assert len(found.of(Observation)) == 5
+
+
+class _BreaksOff(SimGattLink):
+    """A meter that counts nothing, and ends each report behind the second record."""
+
+    async def receive(self) -> Packet:
+        while True:
+            packet = await super().receive()
+            if packet.uuid == CONTROL_POINT:
+                request = 4 if packet.payload[0] == 5 else 1
+                self.told = 0
+                return Packet(CONTROL_POINT, bytes([6, 0, request, 8]))
+            self.told = getattr(self, "told", 0) + 1
+            if self.told <= 2:
+                return packet
+
+
+async def test_a_report_that_is_broken_off_is_not_taken_for_all() -> None:
+    """It ended well, and set the clock by which the rest is dated."""
+    meter = caresens(*map(record, range(1, 6)))
+    terms = Terms(set_clock=lambda: NOW.replace(tzinfo=ZoneInfo("UTC")))
+
+    found = await visit(DRIVER, _BreaksOff(meter), terms=terms)
+
+    assert isinstance(found.error, Incomplete)
+    assert "breaks its report off, 2 came" in str(found.error)
+    assert len(found.of(Observation)) == 2
+    assert meter.set_to is None
 
 
 async def test_a_refused_count_is_told() -> None:
