@@ -75,22 +75,26 @@ class Courier:
         """Tell whoever is to be told, until cancelled."""
         async with asyncio.TaskGroup() as work:
             while True:
-                try:
-                    taken = await asyncio.to_thread(self._take)
-                except StoreUnavailable:
-                    taken = []
-                for one in taken:
-                    self._free -= 1
-                    work.create_task(self._apart(one))
+                await self.start(work)
                 await asyncio.sleep(_LOOK_S)
 
-    async def work_off(self) -> int:
-        """Work on all that is due now; return how many stretches that were."""
-        taken = await asyncio.to_thread(self._take)
-        async with asyncio.TaskGroup() as work:
-            for one in taken:
-                self._free -= 1
-                work.create_task(self._work(one))
+    async def start(self, work: asyncio.TaskGroup) -> int:
+        """Take what is due now, and start to work on it.
+
+        Args:
+            work: What the work is started in.
+
+        Returns:
+            How many stretches were taken: none while the store is away, and no more at
+            a time than the courier works on.
+        """
+        try:
+            taken = await asyncio.to_thread(self._take)
+        except StoreUnavailable:
+            return 0
+        for one in taken:
+            self._free -= 1
+            work.create_task(self._apart(one))
         return len(taken)
 
     def _take(self) -> list[Taken]:

@@ -1,5 +1,6 @@
 """A receiver of webhooks: a real HTTP server that answers as a test wants it to."""
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -20,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from cryptography.x509.oid import NameOID
+
+from gateway.webhooks.courier import Courier
 
 
 @dataclass
@@ -102,6 +105,12 @@ def receiver(tls: SSLContext | None = None) -> Iterator[Receiver]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+async def deliver(courier: Courier) -> int:
+    """Let a courier take what is due, once, and end it; return how many that were."""
+    async with asyncio.TaskGroup() as work:
+        return await courier.start(work)
 
 
 def certify(folder: Path) -> Path:

@@ -16,6 +16,7 @@ from gateway.config import HttpConfig, WebhooksConfig
 from gateway.export import Format
 from gateway.registry import Patient
 from gateway.revision import Revisions
+from gateway.store import Refused
 from gateway.store.sqlite import SqliteStore
 from gateway.webhooks.signature import draw_secret, headers
 from tests.gateway.people import NOW_MS, Clinic, nobodys
@@ -23,12 +24,14 @@ from tests.gateway.stations import (
     METER,
     MINUTE_MS,
     START_MS,
+    STATION,
     accepted,
     glucose,
     pressure,
 )
 from tests.gateway.test_api import get, parts_of
 from tests.gateway.test_people_api import Asking
+from tests.gateway.test_webhooks import bury
 
 _DOCS = Path(__file__).parents[2] / "docs"
 _API = (_DOCS / "reference" / "api.md").read_text()
@@ -82,15 +85,26 @@ def test_answers_are_as_the_document_says(store: SqliteStore) -> None:
     """Field by field; the shapes know no others."""
     store.commit([accepted(1, glucose(1), pressure(2, 120, 80, 60))])
     store.commit([accepted(2, glucose(1, status=("battery_low",)))])
-    for path, shape in (
-        ("readings", shapes.Readings),
-        ("readings/1", shapes.Whole),
-        ("amendments", shapes.Amendments),
-        ("devices", shapes.Devices),
-        ("quarantine", shapes.Quarantine),
-        ("webhooks", shapes.Webhooks),
+    for station in (STATION, None):
+        topic = "vw/1/anything/up/batch"
+        store.commit([Refused(topic, station, b"?", bytes([not station] * 32), "?", 5)])
+    Clinic(store).patient("P-1")
+    bury(store)
+    for path, shape, rows in (
+        ("readings", shapes.Readings, 3),
+        ("readings/1", shapes.Whole, None),
+        ("amendments", shapes.Amendments, 1),
+        ("devices", shapes.Devices, 2),
+        ("quarantine", shapes.Quarantine, 2),
+        ("webhooks", shapes.Webhooks, 3),
+        ("webhooks/1", shapes.Webhook, None),
+        ("webhooks/1/dead", shapes.DeadLetters, 1),
+        ("webhooks/2/dead", shapes.DeadLetters, 1),
     ):
-        shape.model_validate_json(get(store, f"/api/v1/{path}").content)
+        answer = get(store, f"/api/v1/{path}")
+        shape.model_validate_json(answer.content)
+        listed = answer.json().get(path.split("/")[-1])
+        assert (listed and len(listed)) == rows, path
 
 
 def _program(name: str) -> Callable[..., object]:

@@ -133,7 +133,8 @@ def test_a_name_is_its_tenants(clinic: Clinic) -> None:
 
 
 def test_slots_are_apart_and_no_slot_is_every_slot(clinic: Clinic) -> None:
-    one, two, every = (clinic.patient(name) for name in ("P-1", "P-2", "P-3"))
+    zero, one, two, every = (clinic.patient(f"P-{at}") for at in range(4))
+    clinic.attribute(zero, CUFF.id, slot=0)
     clinic.attribute(one, CUFF.id, slot=1)
     clinic.attribute(two, CUFF.id, slot=2)
     reading = replace(nobodys(pressure(1, 120, 80, 60)), time_bound_ms=1)
@@ -141,6 +142,7 @@ def test_slots_are_apart_and_no_slot_is_every_slot(clinic: Clinic) -> None:
     def of_slot(slot: int | None) -> Reading:
         return replace(reading, observation=replace(reading.observation, slot=slot))
 
+    assert whose(clinic, of_slot(0)) == zero.id
     assert whose(clinic, of_slot(1)) == one.id
     assert whose(clinic, of_slot(2)) == two.id
     assert whose(clinic, of_slot(None)) is None

@@ -76,6 +76,28 @@ def test_every_reading_is_met_once_whatever_the_page(
     assert times == sorted(times)
 
 
+def test_the_first_user_of_a_cuff_has_a_chart_like_the_others(clinic: Clinic) -> None:
+    """Some devices count their users from 0, and that is a user."""
+    first, second = clinic.patient("P-0"), clinic.patient("P-1")
+    cuff = [nobodys(pressure(number, 120, 80, 60)) for number in range(6)]
+    clinic.send(
+        *(
+            replace(
+                one,
+                time_bound_ms=1_500,
+                observation=replace(one.observation, slot=(0, 1, None)[number % 3]),
+            )
+            for number, one in enumerate(cuff)
+        )
+    )
+    clinic.attribute(first, CUFF.id, slot=0)
+    clinic.attribute(second, CUFF.id, slot=1)
+
+    assert (walk(clinic, "P-0", 9), walk(clinic, "P-1", 9)) == ([0, 3], [1, 4])
+    loose = clinic.chart.unassigned(_ALL, 0, 9).rows
+    assert [one.reading.observation.sequence for one in loose] == [2, 5]
+
+
 @pytest.mark.parametrize("limit", [1, 2, 100])
 def test_a_claim_of_what_was_archived_hides_nothing(clinic: Clinic, limit: int) -> None:
     """Else all behind it would be in no chart, no export, and never be erased."""

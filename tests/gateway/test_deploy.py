@@ -2,13 +2,16 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 from paho.mqtt.client import Client, MQTTv5
@@ -152,23 +155,69 @@ def test_pods_may_do_little_and_keep_no_secret_here() -> None:
     assert {"PodDisruptionBudget", "NetworkPolicy", "HorizontalPodAutoscaler"} <= kinds
 
 
-def test_the_arguments_of_containers_and_units_are_the_programs() -> None:
-    """The image's entry point and the manifests are written in different files."""
-    from gateway.cli import gateway
+def of_unit(unit: Path) -> list[str]:
+    """Return the words of the command that a unit of systemd runs."""
+    (line,) = re.findall(r"^ExecStart=(.*)$", unit.read_text(), re.MULTILINE)
+    words = shlex.split(line.replace("%%", "%").replace("$$", "$"))
+    if words[:2] == ["/bin/sh", "-c"]:
+        (script,) = words[2:]
+        execute, *words = shlex.split(script)
+        assert execute == "exec"
+    return words
 
+
+def parsed(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Return which command of the program it is, and its options.
+
+    Raises:
+        click.UsageError: The program takes no such command.
+    """
+    path, *words = words
+    (program,) = entry_points(group="console_scripts", name=Path(path).name)
+    command: click.Command = program.load()
+    names = []
+    while isinstance(command, click.Group):
+        name, found, words = command.resolve_command(click.Context(command), words)
+        assert found is not None
+        command, names = found, [*names, name]
+    return " ".join(names), command.make_context(names[-1], [*words]).params
+
+
+def test_what_is_deployed_is_a_command_that_the_program_takes() -> None:
+    """It would end at once, and be started again for ever; no backup would be made."""
+    image = (_DEPLOY / "container" / "Containerfile").read_text()
+    said = dict(re.findall(r"^(ENTRYPOINT|CMD) (\[.*\])$", image, re.MULTILINE))
+    entry, default = json.loads(said["ENTRYPOINT"]), json.loads(said["CMD"])
     (pods,) = [one for one in manifests("base") if one["kind"] == "Deployment"]
-    arguments = pods["spec"]["template"]["spec"]["containers"][0]["args"]
-    texts = [" ".join(arguments), *(path.read_text() for path in _UNITS)]
-    texts.append((_DEPLOY / "container" / "Containerfile").read_text().split("CMD")[-1])
-    for text in texts:
-        for name in re.findall(r"gateway (serve|backup|doctor|restore)\b", text):
-            assert name in gateway.commands
-        command = "backup" if "gateway backup" in text else "serve"
-        known = {opt for one in gateway.commands[command].params for opt in one.opts}
-        used = set(
-            re.findall(r"(?<![\w-])--(?:config|data|json|to|passphrase-file)", text)
-        )
-        assert used <= known
+    (container,) = pods["spec"]["template"]["spec"]["containers"]
+    assert "command" not in container, "it would stand for the image's own"
+    services = [unit for unit in _UNITS if unit.suffix == ".service"]
+    commands = [*map(of_unit, services), entry + default, entry + container["args"]]
+
+    found = [parsed(words) for words in commands]
+
+    file = Path("/etc/vitalwire/gateway.toml")
+    kept = Path("/var/lib/private/vitalwire-gateway")
+    serve = {"file": file, "http_port": None, "mqtt_port": None, "as_json": True}
+    assert found == [
+        (
+            "gateway backup",
+            {
+                "file": file,
+                "data": kept,
+                "passphrase_file": Path("$CREDENTIALS_DIRECTORY/backup-passphrase"),
+                "to": Path("/var/backups/vitalwire/$(date -u +%Y-%m-%dT%H%M%SZ).vw"),
+                "as_json": False,
+            },
+        ),
+        ("gateway serve", serve | {"data": Path("${STATE_DIRECTORY}")}),
+        ("gateway serve", serve | {"data": Path("/data")}),
+        ("gateway serve", serve | {"data": Path("/data/gateway")}),
+    ]
+    mounted = {one["mountPath"] for one in container["volumeMounts"]}
+    assert {str(file.parent), "/data"} <= mounted
+    assert f"StateDirectory={kept.name}\n" in services[1].read_text()
+    assert "LoadCredential=backup-passphrase:" in services[0].read_text()
 
 
 @pytest.mark.parametrize("overlay", ["clinic", "city"])

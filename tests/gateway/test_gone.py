@@ -16,17 +16,19 @@ from gateway.cli import gateway
 from gateway.delivery import Message, refuse
 from gateway.erasure import Erasure
 from gateway.quarantine import replay
-from gateway.store import Filter, Outcome
+from gateway.store import Accepted, Filter, Outcome
 from gateway.store import postgres as on_postgres
 from gateway.store import sqlite as on_sqlite
 from gateway.store.gone import IN_DOUBT, withheld
+from gateway.store.rows import prepare
 from gateway.store.sqlite import SqliteStore
 from protocols.gatt.time import DateTime
 from protocols.observation import Reading, Unit, key
+from protocols.uplink import envelope
 from protocols.uplink.batch import Batch, open_batch
 from protocols.uplink.topics import Station
 from tests.gateway.people import Clinic, nobodys
-from tests.gateway.stations import METER, accepted, glucose
+from tests.gateway.stations import METER, START_MS, accepted, glucose, pressure
 
 OTHER = Station("clinic", "station-2")
 _KEYS = "device, generation, slot, kind, ordinal, discriminator"
@@ -41,6 +43,10 @@ def clinic(request: pytest.FixtureRequest) -> Clinic:
 
 def sent(sequence: int, **more: object) -> Reading:
     return nobodys(glucose(sequence, **more))
+
+
+def pressed(sequence: int) -> Reading:
+    return nobodys(pressure(sequence, 120, 80, 60))
 
 
 def at(reading: Reading, moment: DateTime | None) -> Reading:
@@ -213,6 +219,75 @@ def test_a_key_erased_by_an_earlier_version_withholds_what_may_be_it(
     assert (apart.reason, apart.station) == (IN_DOUBT, Station("clinic", "station-1"))
 
 
+def test_a_time_that_may_lie_before_the_erasure_brings_nothing_back(
+    clinic: Clinic,
+) -> None:
+    """A clock that is right to 1.5 s may tell the erased one again as a later one."""
+    clinic.send(*(sent(number) for number in range(1, 5)))
+    before_ms = erase_as_before(clinic, 1, 2, 3)
+
+    def off(number: int, by_ms: int) -> Reading:
+        return replace(sent(number), utc_ms=before_ms + by_ms, time_bound_ms=1_500)
+
+    told = clinic.store.commit(
+        [accepted(8, off(1, 1_000), off(2, 1_500), off(3, 1_501))]
+    )
+
+    assert told == [Outcome(new=1, withheld=2)]
+    assert kept(clinic) == [sent(4), off(3, 1_501)]
+
+
+def test_each_reading_in_doubt_is_kept_and_no_other_in_its_place(
+    clinic: Clinic,
+) -> None:
+    """The one that nobody can tell would be lost, and a stored one kept for it."""
+    clinic.send(*(sent(number) for number in range(1, 4)))
+    clinic.send(*(pressed(number) for number in range(1, 4)))
+    erase_as_before(clinic, 1, 2, 3)
+    first = [sent(11), sent(12), sent(1), pressed(11), pressed(1)]
+    second = [sent(2), sent(13), pressed(2), pressed(12), pressed(3)]
+
+    told = clinic.store.commit([accepted(7, *first), accepted(8, *second)])
+
+    assert told == [Outcome(new=3, withheld=2), Outcome(new=2, withheld=3)]
+    apart = [open_batch(one.message) for one in clinic.store.quarantine(0, 10)]
+    assert [(one.counter, [*one.readings()]) for one in apart] == [
+        (7, [sent(1), pressed(1)]),
+        (8, [sent(2), pressed(2), pressed(3)]),
+    ]
+    assert len(kept(clinic)) == 5
+
+
+def test_the_ledger_counts_what_was_withheld_of_a_batch(clinic: Clinic) -> None:
+    """Else it holds fewer readings than came, as if some had been lost."""
+    clinic.send(sent(1), sent(2))
+    erase_as_before(clinic, 1)
+
+    clinic.store.commit([accepted(7, sent(1), sent(2), sent(3))])
+
+    counted = "SELECT new, known, amended FROM batch WHERE counter = 7"
+    assert clinic.store.database.rows(counted) == [(1, 2, 0)]
+
+
+@pytest.mark.parametrize("after_ms", [0, 1])
+def test_what_is_withheld_whole_can_be_stored_whenever_it_was_made(
+    clinic: Clinic, after_ms: int
+) -> None:
+    """As the very bytes that came it would pass for stored, and be lost."""
+    clinic.send(sent(1))
+    erase_as_before(clinic, 1)
+    whole = Batch("station-1", 8, START_MS, (sent(1),)).encode(fast=True)
+    opened, name = prepare(open_batch(whole), whole), envelope.digest(whole)
+    came = Accepted(Station("clinic", "station-1"), opened, name, START_MS + after_ms)
+    assert clinic.store.commit([came]) == [Outcome(withheld=1)]
+    (apart,) = clinic.store.quarantine(0, 10)
+
+    done = replay(clinic.store, apart, as_new=True)
+
+    assert done.outcome == "stored: 1 new, 0 known, 0 amended"
+    assert kept(clinic) == [sent(1)]
+
+
 def test_what_is_withheld_can_be_stored_by_who_knows(clinic: Clinic) -> None:
     clinic.send(sent(1), sent(2))
     erase_as_before(clinic, 1, 2)
@@ -245,6 +320,22 @@ def test_what_somebody_knows_is_new_brings_no_erased_one_back(clinic: Clinic) ->
     assert told == [[Outcome(withheld=1)], [Outcome(known=1)]]
     assert kept(clinic) == [new]
     assert clinic.store.amended(0, 10) == []
+
+
+def test_nothing_erased_before_or_since_comes_back_of_one_device(
+    clinic: Clinic,
+) -> None:
+    """Some of it is known by its key and some by a digest, which is another look."""
+    clinic.send(sent(1), sent(2), sent(3))
+    erase_as_before(clinic, 1)
+    erase_all(clinic)
+
+    told = clinic.store.commit(
+        [accepted(8, sent(2)), accepted(9, sent(1), sent(3), sent(4))]
+    )
+
+    assert told == [Outcome(known=1), Outcome(new=1, known=1, withheld=1)]
+    assert kept(clinic) == [sent(4)]
 
 
 def test_only_what_is_withheld_can_be_said_to_be_new(clinic: Clinic) -> None:

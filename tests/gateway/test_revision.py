@@ -248,6 +248,25 @@ def test_why_a_reading_is_somebodys_and_since_when(clinic: Watched) -> None:
     assert why(loose) == (other.id, f"attribution-{made.id}", clinic.now_ms)
 
 
+def test_what_became_theirs_after_a_claim_ended_is_as_new_as_that(
+    clinic: Watched,
+) -> None:
+    """As old as the end of the claim, an export of what has changed would miss it."""
+    patient, other = clinic.patient("P-1"), clinic.patient("P-2")
+    checked = clinic.chart.check_claim(patient, 1)
+    with clinic.store.database.change() as change:
+        clinic.chart.claim(change, checked, patient.id, "why", "desk", clinic.now_ms)
+    clinic.now_ms += 1
+    with clinic.store.database.change() as change:
+        clinic.chart.release(change, 1, patient.id, "desk", clinic.now_ms)
+    clinic.now_ms += 1
+    made = clinic.attribute(other, METER.id)
+
+    (why,) = clinic.registry.theirs([checked])
+
+    assert why == Theirs(other.id, f"attribution-{made.id}", clinic.now_ms)
+
+
 def test_erasure_takes_what_was_revised_of_a_patient(clinic: Watched) -> None:
     """When a person changed hands with a device is about them."""
     patient, other = clinic.patient("P-1"), clinic.patient("P-2")

@@ -19,7 +19,7 @@ from gateway.store import (
 )
 from gateway.store.database import Database, Row, Scalar
 from gateway.store.reading import Reader
-from protocols.observation import Device, Kind, Quality, Reading, State
+from protocols.observation import Device, Kind, Quality, Reading, State, TimeMethod
 from protocols.uplink.topics import Station
 from tests.gateway.stations import (
     CUFF,
@@ -137,6 +137,8 @@ def test_a_counter_used_twice_is_a_fork_and_both_are_kept(store: Store) -> None:
 
     assert outcomes == [Outcome(new=1, fork=True), Outcome(known=1)]
     assert len(store.readings(ALL, 0, 10)) == 2
+    both = [accepted(6, glucose(3)), accepted(6, glucose(4))]
+    assert store.commit(both) == [Outcome(new=1), Outcome(new=1, fork=True)]
 
 
 def test_the_same_counter_of_another_station_is_no_fork(store: Store) -> None:
@@ -196,6 +198,21 @@ def test_counts_devices_by_kind(store: Store) -> None:
     assert (tally.kind, tally.readings, tally.flagged) == (Kind.GLUCOSE, 3, 1)
     assert (tally.first_ms, tally.last_ms) == (START_MS + 60_000, START_MS + 180_000)
     assert store.devices(meter.id, 10) == [cuff]
+
+
+def test_a_reading_without_a_time_takes_no_device_its_times(store: Store) -> None:
+    """Since when a device tells would be nobody's to say any more."""
+    unknown = {"utc_ms": None, "time_method": TimeMethod.UNKNOWN, "time_bound_ms": None}
+    for sequence in (1, 4):
+        timeless = replace(glucose(sequence), **unknown)
+        store.commit([accepted(sequence, timeless)])
+        store.commit([accepted(sequence + 1, glucose(sequence + 1))])
+
+    (meter,) = store.devices(0, 10)
+    (tally,) = meter.tallies
+    assert (tally.readings, tally.first_ms, tally.last_ms) == (
+        4, START_MS + 2 * MINUTE_MS, START_MS + 5 * MINUTE_MS,
+    )  # fmt: skip
 
 
 def test_a_message_that_is_late_makes_nobody_silent(store: Store) -> None:

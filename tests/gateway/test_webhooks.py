@@ -5,6 +5,7 @@ import base64
 import hashlib
 import hmac
 import json
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from gateway import api
+from gateway import api, revision
 from gateway.access import LOCAL, Access, Role
 from gateway.attribution import ALWAYS_MS, OPEN_MS, Attribution, Attributions
 from gateway.cli import gateway
@@ -26,12 +27,12 @@ from gateway.registry import Patient, Registry
 from gateway.store import Filter, Store
 from gateway.webhooks import Order, Stretch, Webhook, Webhooks
 from gateway.webhooks.courier import Courier
-from gateway.webhooks.message import Composer
+from gateway.webhooks.message import Composer, Message
 from gateway.webhooks.post import _trusted, post
 from gateway.webhooks.target import Refused, Target, Targets
 from protocols.observation import Device, Kind
 from protocols.uplink.topics import Station
-from tests.gateway.receiver import Receiver, certify, receiver, status
+from tests.gateway.receiver import Receiver, certify, deliver, receiver, status
 from tests.gateway.stations import CUFF, METER, accepted, eventually, glucose, pressure
 from tests.gateway.test_api import parts_of
 from tests.gateway.test_api_access import issue
@@ -81,11 +82,14 @@ class Bench:
         self.store.commit([batch])
 
     def courier(
-        self, networks: tuple[str, ...] = _HERE, deadline_s: float = 15.0
+        self,
+        networks: tuple[str, ...] = _HERE,
+        deadline_s: float = 15.0,
+        composed_by: type[Composer] = Composer,
     ) -> Courier:
         return Courier(
             self.hooks,
-            Composer(self.store, self.registry, self.access, most=3),
+            composed_by(self.store, self.registry, self.access, most=3),
             self.access,
             Targets(networks),
             give_up_ms=_GIVE_UP_MS,
@@ -95,7 +99,7 @@ class Bench:
         )
 
     def work(self, **more: object) -> int:
-        return asyncio.run(self.courier(**more).work_off())
+        return asyncio.run(deliver(self.courier(**more)))
 
     def stretch(
         self, hook: int, about: Order = Order.READINGS, *, dead: bool = False
@@ -115,6 +119,34 @@ def bench(request: pytest.FixtureRequest) -> Bench:
 def there() -> Iterator[Receiver]:
     with receiver() as found:
         yield found
+
+
+def bury(store: Store) -> None:
+    """Give a clinic webhooks of each form, and dead letters of both orders.
+
+    Its meter and its first patient are there already.
+    """
+    bench = Bench(store)
+    with bench.store.database.change() as change:
+        ward = Consents(store.database).add_programme(
+            change, "clinic", "of a webhook", Purpose.TREATMENT, bench.clock()
+        )
+    with receiver() as gone:
+        url = gone.url
+    forms: tuple[dict[str, object], ...] = (
+        {"kinds": frozenset({Kind.GLUCOSE})},
+        {"patient": 1},
+        {"patient": 1, "programme": ward.id, "whole": True},
+    )
+    for form in forms:
+        bench.add(url, "clinic", **form)
+    bench.counter = 1_000
+    bench.arrive(1_000)
+    with bench.store.database.change() as change:
+        revision.add(change, 1, bench.clock(), device=1)
+    for _ in range(3):  # of one webhook there is one stretch in hand at a time
+        bench.work()
+        bench.clock.now_ms += _GIVE_UP_MS
 
 
 def test_what_arrives_is_told_in_order_and_signed(
@@ -263,7 +295,7 @@ def test_gateways_share_webhooks_and_never_tell_the_same_at_once(
 
     async def together() -> int:
         gateways = [bench.courier() for _ in range(3)]
-        rounds = [one.work_off() for one in gateways for _ in range(2)]
+        rounds = [deliver(one) for one in gateways for _ in range(2)]
         return sum(await asyncio.gather(*rounds))
 
     assert asyncio.run(together()) == 1
@@ -291,6 +323,9 @@ def test_a_damaged_row_in_the_store_stops_no_other_webhook(
             lambda: bench.stretch(behind).problem,
         ):
             assert await asyncio.to_thread(eventually, holds)
+        bench.arrive(3)
+        holds = lambda: there.ids[1:] == [str(bench.store.last())]  # noqa: E731
+        assert await asyncio.to_thread(eventually, holds), "it looks again"
         assert not running.done()
         running.cancel()
         await asyncio.wait({running})
@@ -298,6 +333,73 @@ def test_a_damaged_row_in_the_store_stops_no_other_webhook(
     asyncio.run(run())
     assert "its log says how" in bench.stretch(behind).problem
     assert bench.stretch(on).after == bench.store.last()
+
+
+def test_twenty_webhooks_are_told_eight_at_a_time_and_each_once(
+    bench: Bench, there: Receiver
+) -> None:
+    """All at once they would take every thread; slots never freed starve the rest."""
+    hooks = {bench.add(there.url)[0] for _ in range(20)}
+    bench.arrive(1)
+    answered = threading.Event()
+    there.answer = lambda asked: (answered.wait(15), status(asked, 204))
+
+    async def telling() -> list[int]:
+        courier = bench.courier()
+        async with asyncio.TaskGroup() as work:
+            taken = [await courier.start(work), await courier.start(work)]
+            await asyncio.to_thread(eventually, lambda: there.at_once == 8)
+            taken.append(await courier.start(work))
+            answered.set()
+        return taken + [await deliver(courier) for _ in range(3)]
+
+    assert asyncio.run(telling()) == [8, 0, 0, 8, 4, 0]
+
+    assert there.most_at_once == 8
+    assert sorted(told_of(there)) == sorted(hooks)
+    assert {bench.stretch(hook).after for hook in hooks} == {bench.store.last()}
+
+
+def told_of(there: Receiver) -> list[int]:
+    """Return the webhooks of all messages that came, by `Webhook.id`."""
+    return [int(call.headers["webhook-id"].split("_")[1]) for call in there.calls]
+
+
+def test_webhooks_are_told_on_when_the_store_was_away(
+    bench: Bench, there: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was in hand is told again, and nobody is blamed for it."""
+    hooks = [bench.add(there.url)[0] for _ in range(20)]
+    bench.arrive(1)
+    answered = threading.Event()
+    there.answer = lambda asked: (answered.wait(15), status(asked, 204))
+
+    def rename(old: str, new: str) -> None:
+        with bench.store.database.change() as change:
+            change.rows(f"ALTER TABLE {old} RENAME TO {new}")
+
+    async def telling() -> list[int]:
+        courier = bench.courier()
+        async with asyncio.TaskGroup() as work:
+            taken = [await courier.start(work)]
+            await asyncio.to_thread(eventually, lambda: there.at_once == 8)
+            rename("stretch", "elsewhere")
+            answered.set()
+        taken.append(await deliver(courier))
+        rename("elsewhere", "stretch")
+        taken += [await deliver(courier) for _ in range(3)]
+        bench.clock.now_ms += 60_001
+        return [*taken, await deliver(courier)]
+
+    assert asyncio.run(telling()) == [8, 0, 8, 4, 0, 8]
+
+    assert sorted(told_of(there)) == sorted([*hooks, *told_of(there)[:8]])
+    assert len({call.headers["webhook-id"] for call in there.calls}) == 20
+    left = [bench.stretch(hook) for hook in hooks]
+    assert {(one.after, one.attempts, one.problem) for one in left} == {
+        (bench.store.last(), 0, "")
+    }
+    assert {one.message for one in caplog.records} == {"webhook.postponed"}
 
 
 def test_what_a_killed_gateway_was_telling_is_told_by_another(
@@ -309,7 +411,7 @@ def test_what_a_killed_gateway_was_telling_is_told_by_another(
     there.answer = lambda asked: hang(there, asked)
 
     async def killed() -> None:
-        telling = asyncio.create_task(bench.courier().work_off())
+        telling = asyncio.create_task(deliver(bench.courier()))
         await asyncio.to_thread(eventually, lambda: bool(there.calls))
         telling.cancel()
         await asyncio.wait({telling})
@@ -317,14 +419,35 @@ def test_what_a_killed_gateway_was_telling_is_told_by_another(
     asyncio.run(killed())
     bench.arrive(3)
     there.answer = lambda asked: status(asked, 200)
+    bench.clock.now_ms += 60_000
     assert bench.work() == 0  # it may be at work still
-    bench.clock.now_ms += 60_001
+    bench.clock.now_ms += 1
     assert bench.work() == 1
 
     first, again, rest = there.calls
     assert first.headers["webhook-id"] == again.headers["webhook-id"]
     assert len(first.ids) == 2
     assert (again.ids, rest.ids) == (first.ids, [str(bench.store.last())])
+
+
+def test_a_gateway_that_was_asleep_tells_nothing_that_another_has_told(
+    bench: Bench, there: Receiver
+) -> None:
+    """Each of them alone would tell it once."""
+    bench.add(there.url)
+    bench.arrive(1, 2)
+
+    class Asleep(Composer):
+        """One that is put aside for longer than its stretch is taken for."""
+
+        def next(self, hook: Webhook, stretch: Stretch) -> Message:
+            bench.clock.now_ms += 60_001
+            assert bench.work() == 1
+            return super().next(hook, stretch)
+
+    assert asyncio.run(deliver(bench.courier(composed_by=Asleep))) == 1
+
+    assert there.ids == [str(row.id) for row in bench.store.readings(FILTER, 0, 9)]
 
 
 def test_a_gateway_that_lost_its_stretch_changes_nothing(bench: Bench) -> None:
@@ -412,6 +535,25 @@ def test_what_waited_for_the_gateway_is_tried_as_long_as_all_else(
 
     assert bench.hooks.stretches([hook], dead=True) == []
     assert bench.stretch(hook).attempts == 2
+
+
+def test_what_fails_behind_a_message_that_was_told_is_tried_as_long_as_that(
+    bench: Bench, there: Receiver
+) -> None:
+    """A receiver that is back, and stumbles once, would never be told the rest."""
+    hook, _ = bench.add(there.url)
+    bench.arrive(*range(6))
+    there.answer = lambda asked: status(asked, 500)
+    bench.work()
+    bench.clock.now_ms += _GIVE_UP_MS
+    there.answer = lambda asked: status(asked, 500 if len(there.calls) > 2 else 204)
+
+    bench.work()
+
+    assert bench.hooks.stretches([hook], dead=True) == []
+    left = bench.stretch(hook)
+    assert (left.after, left.attempts) == (bench.store.last() - 3, 1)
+    assert (left.failing_ms, left.due_ms) == (bench.clock(), bench.clock() + 5_000)
 
 
 def test_a_replay_that_fails_for_long_is_dead_again(

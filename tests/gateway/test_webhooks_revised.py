@@ -23,7 +23,7 @@ from gateway.webhooks.message import Composer
 from gateway.webhooks.target import Targets
 from protocols.observation import Kind
 from tests.gateway.people import NOW_MS, Clinic, nobodys
-from tests.gateway.receiver import Receiver, receiver, status
+from tests.gateway.receiver import Receiver, deliver, receiver, status
 from tests.gateway.stations import (
     CUFF,
     METER,
@@ -78,7 +78,7 @@ class Office(Clinic):
             chance=lambda: 1.0,
         )
         turns = 0
-        while worked := await courier.work_off():
+        while worked := await deliver(courier):
             turns += worked
         return turns
 

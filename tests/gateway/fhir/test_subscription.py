@@ -15,7 +15,7 @@ from gateway.webhooks.message import Composer
 from gateway.webhooks.target import Targets
 from protocols.observation import Kind
 from tests.gateway.fhir.clinic import BASE, Clinic
-from tests.gateway.receiver import Receiver, receiver, status
+from tests.gateway.receiver import Receiver, deliver, receiver, status
 from tests.gateway.stations import glucose, pressure
 
 
@@ -64,7 +64,7 @@ def tell(clinic: Clinic) -> None:
         now_ms=lambda: clinic.now_ms,
         chance=lambda: 1.0,
     )
-    asyncio.run(courier.work_off())
+    asyncio.run(deliver(courier))
 
 
 def test_a_subscriber_is_told_and_then_finds(clinic: Clinic, hook: Receiver) -> None:
