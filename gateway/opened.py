@@ -50,7 +50,10 @@ def opened(
             raise click.ClickException(
                 f"there is no store at {config.sqlite}: name its folder with --data"
             )
+        is_new = not (config.store.url or config.sqlite.exists())
         store = open_store(config)
+        if is_new:
+            click.echo(f"made a new store: {config.sqlite}", err=True)
         try:
             yield config, store
         finally:

@@ -199,7 +199,9 @@ def test_what_is_deployed_is_a_command_that_the_program_takes() -> None:
     file = Path("/etc/vitalwire/gateway.toml")
     kept = Path("/var/lib/private/vitalwire-gateway")
     serve = {"file": file, "http_port": None, "mqtt_port": None, "as_json": True}
+    station = Path("${CREDENTIALS_DIRECTORY}/vitalwire.toml")
     assert found == [
+        ("agent run", {"path": station, "data": Path("${STATE_DIRECTORY}")}),
         (
             "gateway backup",
             {
@@ -216,8 +218,10 @@ def test_what_is_deployed_is_a_command_that_the_program_takes() -> None:
     ]
     mounted = {one["mountPath"] for one in container["volumeMounts"]}
     assert {str(file.parent), "/data"} <= mounted
-    assert f"StateDirectory={kept.name}\n" in services[1].read_text()
-    assert "LoadCredential=backup-passphrase:" in services[0].read_text()
+    agent, backup, gateway = [unit.read_text() for unit in services]
+    assert f"StateDirectory={kept.name}\n" in gateway
+    assert "LoadCredential=backup-passphrase:" in backup
+    assert "LoadCredential=vitalwire.toml:" in agent
 
 
 @pytest.mark.parametrize("overlay", ["clinic", "city"])
