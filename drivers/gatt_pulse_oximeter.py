@@ -8,7 +8,7 @@ Source:   Bluetooth SIG, Pulse Oximeter Service 1.0.1, Pulse Oximeter Profile 1.
 Tested:   firmware_sim.devices.gatt_pulse_oximeter; no hardware yet.
 """
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import replace
 from decimal import Decimal
@@ -22,7 +22,6 @@ from drivers.sdk import (
     Kind,
     NoReply,
     Observation,
-    Packet,
     Quantity,
     Retold,
     State,
@@ -89,13 +88,6 @@ async def _stored(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
     raise NoReply(f"the oximeter sent {MOST_PACKETS} packets and did not stop")
 
 
-def _recover(packets: Sequence[Packet], identity: Identity) -> Iterator[Event]:
-    """Yield what packets tell, so that a memory's are the same when told again."""
-    memory = Retold()
-    for packet in packets:
-        yield from map(memory.place, DRIVER.decode(packet, identity))
-
-
 def _end(payload: bytes) -> None:
     """Check that the indication which ends the procedure says that it is complete.
 
@@ -156,6 +148,5 @@ DRIVER = GattDriver(
     writes=(Write(rb"\x01\x01", "ask for all stored spot checks", _CONTROL_POINT),),
     on={pulse_oximeter.PLX_SPOT_CHECK: _observation},
     session=_session,
-    recover=_recover,
     once_only=True,
 )

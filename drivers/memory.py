@@ -11,7 +11,7 @@ from protocols.observation import POSITION, Observation, is_undated, is_unset
 _E = TypeVar("_E")
 
 
-def mark_of(newest: Sequence[bytes], count: int = 0) -> int:
+def mark_of(newest: Sequence[bytes], count: int = 0, *, bits: int = 56) -> int:
     """Return a mark by which the next visit knows the newest records again.
 
     Several records, for one time may come twice when a clock is set back.
@@ -21,10 +21,12 @@ def mark_of(newest: Sequence[bytes], count: int = 0) -> int:
             the walk; 1 to 7 records.
         count: How many records there are, up to 65,535, where the very same may come
             again, as without a date; 0 is not to be minded.
+        bits: How many are kept, 3 fewer than the mark has; fewer make room for more
+            than one in a `Checkpoint`.
     """
     counted = count.to_bytes(2, "big") if count else b""
     digest = blake2b(b"".join([*newest, counted]), digest_size=7).digest()
-    return int.from_bytes(digest, "big") << 3 | len(newest)
+    return int.from_bytes(digest, "big") >> 56 - bits << 3 | len(newest)
 
 
 def marked(mark: int | None) -> int:
@@ -32,7 +34,9 @@ def marked(mark: int | None) -> int:
     return 0 if mark is None else mark & 7
 
 
-def ends_with(walked: Sequence[bytes], mark: int | None, *counts: int) -> bool:
+def ends_with(
+    walked: Sequence[bytes], mark: int | None, *counts: int, bits: int = 56
+) -> bool:
     """Whether a walk has come to the records that ``mark`` stands for.
 
     Args:
@@ -40,10 +44,11 @@ def ends_with(walked: Sequence[bytes], mark: int | None, *counts: int) -> bool:
         mark: That of the last visit; None at the first one.
         counts: How many records there may have been at that visit, where it counted
             them; a full memory counts no further.
+        bits: As for `mark_of`.
     """
     size = marked(mark)
     return size > 0 and any(
-        mark_of(walked[-size:], count) == mark for count in counts or (0,)
+        mark_of(walked[-size:], count, bits=bits) == mark for count in counts or (0,)
     )
 
 

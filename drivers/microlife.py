@@ -46,6 +46,8 @@ from protocols.vendor.microlife_answers import Flag, Record
 
 _SERVICE, _RECEIVES, _SENDS = sig(0xFFF0), sig(0xFFF1), sig(0xFFF2)
 _USERS = (1, 2)
+_DIGEST_BITS = 28
+_MARK = (1 << _DIGEST_BITS + 3) - 1  # of one user
 _KNOWN = 4  # records by which the next visit finds where this one ended
 _SETTLE_S = 0.05
 _HISTORY_S = 20.0  # two kilobytes, 20 at a time
@@ -150,7 +152,7 @@ def _events(payload: bytes, mark: int | None) -> Iterator[Event]:
     # The place at which records stood whose clock was never set can't be told by
     # their time: without this, each visit would bring them anew.
     raw = [record.raw for record in history.records]
-    new = seen[_told(raw, mark) :]
+    new = seen[_told(raw, _mark(mark or 0, history.user)) :]
     if len(raw) < history.count:
         # No mark stands over what is missing; so it keeps nothing from coming again.
         yield from (one for one in new if not is_undated(one))
@@ -160,7 +162,7 @@ def _events(payload: bytes, mark: int | None) -> Iterator[Event]:
         )
     yield from new
     if raw:
-        yield Checkpoint(mark_of(raw[-_KNOWN:], len(raw)))
+        yield Checkpoint(_marked(mark or 0, history.user, raw))
 
 
 def _observation(record: Record, slot: int | None) -> Observation:
@@ -182,12 +184,29 @@ def _observation(record: Record, slot: int | None) -> Observation:
     )
 
 
-def _told(raw: list[bytes], mark: int | None) -> int:
+def _mark(marks: int, user: int) -> int:
+    """Return what is marked of the user chosen on the cuff; it tells no other's."""
+    return marks >> _shift(user) & _MARK
+
+
+def _marked(marks: int, user: int, raw: list[bytes]) -> int:
+    """Return the marks with that of one user behind these records."""
+    mark = mark_of(raw[-_KNOWN:], len(raw), bits=_DIGEST_BITS)
+    return marks & ~(_MARK << _shift(user)) | mark << _shift(user)
+
+
+def _shift(user: int) -> int:
+    return _MARK.bit_length() * (user == _USERS[1])
+
+
+def _told(raw: list[bytes], mark: int) -> int:
     """Return how many of the records, from the oldest, were told before."""
     # Counted, for without a date a record is the very same as an equal one before.
-    ends = range(len(raw), 0, -1)
-    known = (end for end in ends if ends_with(raw[:end], mark, end, len(raw)))
-    return next(known, 0)
+    for end in range(len(raw), 0, -1):
+        counts = range(end, len(raw) + 1)  # a full memory counts no further
+        if ends_with(raw[:end], mark, *counts, bits=_DIGEST_BITS):
+            return end
+    return 0
 
 
 DRIVER = GattDriver(

@@ -262,7 +262,8 @@ def _new(walked: list[_Record], count: int, mark: int | None) -> int | None:
     # Counted, for without a date a record is the very same as an equal one before.
     new = len(walked) - marked(mark)
     known = [record.facts for record in walked[-_KNOWN:]]
-    return new if new >= 0 and ends_with(known, mark, count - new, count) else None
+    counts = range(count - new, count + 1)  # a full memory counts no further
+    return new if new >= 0 and ends_with(known, mark, *counts) else None
 
 
 def _to_tell(

@@ -5,7 +5,8 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from time import time
 from uuid import UUID
@@ -24,7 +25,7 @@ from drivers.sdk import (
     Undecoded,
 )
 from edge_agent import clock, config
-from edge_agent.clock import Offset, true_time
+from edge_agent.clock import Offset, Setting, true_time
 from edge_agent.config import Config
 from edge_agent.health import UNKNOWN_TIME, Health
 from edge_agent.identity import device_of
@@ -105,9 +106,12 @@ class Capture:
         self._health = station.health.devices[self._peer]
         self._device = station.outbox.device(self._peer)
         self._offset: Offset | None = None
-        self._before: Offset | None = None
+        self._setting: Setting | None = None  # of an earlier visit
+        self._set_now: Setting | None = None
         self._may_set_clock = station.knows_time() and config.set_clock
         self._seen: list[Observation] = []
+        # Written down without the checkpoint behind them, they would come once more.
+        self._holds = driver.undated_once
 
     @property
     def terms(self) -> Terms:
@@ -187,9 +191,12 @@ class Capture:
             if self._config.set_clock and not self._may_set_clock:
                 raise NoReply(f"{error}; {_NOT_SET}") from error
             raise
-        if self._device is not None and self._before is not None:
-            # Now all was told that was recorded before its clock was set.
-            await asyncio.to_thread(self._outbox.settle_clock, self._device.id)
+        # One that sends unasked may have been cut off at the visit that set its clock.
+        settled = self._setting if self._driver.once_only else self._set_now
+        settled = settled or self._setting
+        if self._device is not None and settled is not None and not settled.is_told:
+            text = replace(settled, is_told=True).text
+            await asyncio.to_thread(self._outbox.keep_clock, self._device.id, text)
 
     async def _take(self, events: AsyncGenerator[Event, None], terms: Terms) -> bool:
         """Write down what a driver yields, at once when the device pauses.
@@ -203,7 +210,7 @@ class Capture:
             while True:
                 if awaited is None:
                     awaited = asyncio.ensure_future(_next(events))
-                pause_s = _IDLE_S if self._seen else None
+                pause_s = _IDLE_S if self._seen and not self._holds else None
                 done, _ = await asyncio.wait({awaited}, timeout=pause_s)
                 if not done:
                     await self._write()
@@ -232,7 +239,7 @@ class Capture:
                 await self._compare(Offset.between(time, self._now()))
             case Observation():
                 self._seen.append(event)
-                if len(self._seen) >= _FULL:
+                if len(self._seen) >= _FULL and not self._holds:
                     await self._write()
             case Checkpoint(mark):
                 await self._write(mark)
@@ -255,10 +262,13 @@ class Capture:
             return
         if offset.is_right:
             kept = await asyncio.to_thread(self._outbox.clock_before, device.id)
-            self._before = None if kept is None else Offset.of(kept)
+            with suppress(ValueError):  # a damaged one tells nothing
+                self._setting = None if kept is None else Setting.of(kept)
         elif self._may_set_clock:
             # The link may be lost behind that, and readings stamped before it come.
-            await asyncio.to_thread(self._outbox.keep_clock, device.id, offset.text)
+            self._set_now = Setting(offset)
+            text = self._set_now.text
+            await asyncio.to_thread(self._outbox.keep_clock, device.id, text)
 
     async def _write(self, mark: int | None = None) -> None:
         """Write what was seen, and the checkpoint behind it, in one transaction."""
@@ -294,7 +304,7 @@ class Capture:
         zone = self._station.config.zone
         readings = []
         for observation in seen:
-            found = true_time(observation, self._offset, now, zone, self._before)
+            found = true_time(observation, self._offset, now, zone, self._setting)
             unset = found.method == TimeMethod.UNKNOWN
             flags = Quality.CLOCK_UNSET if unset else Quality.NONE
             flags |= Quality.CLOCK_AHEAD if found.ahead else Quality.NONE

@@ -25,6 +25,8 @@ _AHEAD = timedelta(minutes=10)
 _MOST_AHEAD = timedelta(days=1)
 _LAST_RESET_YEAR = 2014
 _HOUR_MS = 3_600_000
+_TOLD = "told"
+_WHOLE_MINUTES_MS = 60_000  # that a clock without seconds hides
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS = timedelta(milliseconds=1)
 
@@ -64,16 +66,6 @@ class Offset:
         shown = device.moment
         return None if shown is None or now is None else cls(shown, now)
 
-    @classmethod
-    def of(cls, text: str) -> Self:
-        """Read what `text` gave."""
-        return cls(*map(datetime.fromisoformat, text.split()))
-
-    @property
-    def text(self) -> str:
-        """Both, to be kept."""
-        return f"{self.shown.isoformat()} {self.now.isoformat()}"
-
     @property
     def ahead(self) -> timedelta:
         """How far the station's clock is ahead of the device's."""
@@ -85,12 +77,43 @@ class Offset:
         return abs(self.ahead) <= _NO_CORRECTION
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Both clocks before the station may have set the device's.
+
+    Attributes:
+        before: What they showed.
+        is_told: The device came to the end of what it had recorded until then, as far
+            as it tells where that is.
+    """
+
+    before: Offset
+    is_told: bool = False
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Read what `text` gave.
+
+        Raises:
+            ValueError: It gave something else.
+        """
+        shown, now, *told = text.split()
+        both = map(datetime.fromisoformat, (shown, now))
+        return cls(Offset(*both), is_told=told == [_TOLD])
+
+    @property
+    def text(self) -> str:
+        """The same, to be kept."""
+        both = f"{self.before.shown.isoformat()} {self.before.now.isoformat()}"
+        return f"{both} {_TOLD}" if self.is_told else both
+
+
 def true_time(
     seen: Observation,
     offset: Offset | None,
     now: datetime | None,
     zone: ZoneInfo,
-    before: Offset | None = None,
+    setting: Setting | None = None,
 ) -> TrueTime:
     """Return when an observation was made.
 
@@ -100,18 +123,18 @@ def true_time(
             station itself does not know the time.
         now: The station's time, with its zone; None if it does not know it.
         zone: The zone in which the device's clock is read.
-        before: Both clocks before the station set the device's, at a visit that did
-            not come to its end; what was recorded before that may be told now.
+        setting: The last one of the device's clock by the station, if any; what was
+            recorded before that may be told only now.
     """
     facing = seen.user_facing_time
     shown = None if facing is None else facing.moment
     if shown is None or "time_fault" in seen.status:
         return TrueTime()
-    if before is not None and offset is not None and offset.is_right:
-        set_to = before.now.replace(tzinfo=None)
-        if shown < set_to - _NO_CORRECTION:
+    if setting is not None and offset is not None and offset.is_right:
+        before = setting.before
+        if shown < before.now.replace(tzinfo=None) - _NO_CORRECTION:
             offset = before
-        elif shown <= before.shown + _NO_CORRECTION:
+        elif not setting.is_told and shown <= before.shown + _NO_CORRECTION:
             return TrueTime()  # by the old clock or by the new one, nobody knows
     if offset is None or now is None or offset.is_right:
         return _as_shown(shown, offset, now, zone)
@@ -148,6 +171,8 @@ def _as_shown(
         days = max((now - utc).days, 0) + 1
         bound_ms = _NO_CORRECTION // _MS + _DRIFT_PER_DAY_MS * days
         bound_ms += _HOUR_MS if twice else 0  # the hour that autumn repeats
+        has_seconds = shown.second or offset.shown.second
+        bound_ms += 0 if has_seconds else _WHOLE_MINUTES_MS
     return TrueTime((utc - _EPOCH) // _MS, TimeMethod.DEVICE, bound_ms, ahead)
 
 

@@ -400,6 +400,7 @@ def is_unset(observation: Observation) -> bool:
     """Whether it has no number, and no date of a clock that somebody had set."""
     time = observation.device_time
     is_early = time is not None and time.year < FIRST_YEAR
+    is_early |= "time_fault" in observation.status  # the device says so itself
     return observation.sequence is None and (is_undated(observation) or is_early)
 
 

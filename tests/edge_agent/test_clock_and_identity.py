@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from drivers.sdk import Identity
 from edge_agent.backoff import delay_s
-from edge_agent.clock import Offset, TrueTime, true_time
+from edge_agent.clock import Offset, Setting, TrueTime, true_time
 from edge_agent.identity import device_of
 from protocols.gatt.time import DateTime
 from protocols.observation import (
@@ -120,10 +120,15 @@ def test_a_time_that_nobody_knows_is_not_made_up(
     ("days", "bound_ms"), [(0, 130_000), (1, 140_000), (30, 430_000)]
 )
 def test_the_bound_grows_with_age(days: int, bound_ms: int) -> None:
-    """Two minutes that are not corrected, and ten seconds of drift a day."""
+    """Two minutes that are not corrected, and ten seconds of drift a day.
+
+    And the minute that a clock without seconds hides.
+    """
     clock = (NOW - timedelta(days=days, minutes=1)).strftime("%Y-%m-%dT%H:%M:%S")
 
-    assert true_time(at(clock), ahead(), NOW, SHANGHAI).bound_ms == bound_ms
+    precise = true_time(at(clock), ahead(seconds=1), NOW, SHANGHAI)
+    whole = true_time(at(clock), ahead(), NOW, SHANGHAI)
+    assert (precise.bound_ms, whole.bound_ms) == (bound_ms, bound_ms + 60_000)
     assert true_time(at(clock), None, NOW, SHANGHAI).bound_ms is None
 
 
@@ -141,7 +146,7 @@ def test_the_hour_that_autumn_repeats_is_uncertain_by_an_hour() -> None:
     once = true_time(at("2026-10-25T04:30:00"), right, now, zone).bound_ms
     twice = true_time(at("2026-10-25T02:30:00"), right, now, zone).bound_ms
 
-    assert (once, twice) == (130_000, 130_000 + 3_600_000)
+    assert (once, twice) == (190_000, 190_000 + 3_600_000)
 
 
 @pytest.mark.parametrize(
@@ -172,17 +177,31 @@ def test_without_a_right_clock_of_our_own_a_devices_time_stands(
         # it was an hour ahead: between 20:00 and 21:00 it may be either
         (ahead(hours=-1), "2026-03-01T19:00:00", "2026-03-01T10:00:00", 2),
         (ahead(hours=-1), "2026-03-01T20:30:00", None, 0),
+        (
+            Setting(ahead(hours=-1), is_told=True),
+            "2026-03-01T20:30:00",
+            "2026-03-01T12:30:00",
+            1,
+        ),
+        (
+            Setting(ahead(hours=-1), is_told=True),
+            "2026-03-01T19:00:00",
+            "2026-03-01T10:00:00",
+            2,
+        ),
         (ahead(hours=-1), "2026-03-01T21:03:00", "2026-03-01T13:03:00", 1),
     ],
 )
 def test_a_time_of_before_its_clock_was_set_is_by_the_clock_of_then(
-    before: Offset, clock: str, utc: str | None, method: int
+    before: Offset | Setting, clock: str, utc: str | None, method: int
 ) -> None:
     """The link was lost behind the setting, and the readings come at the next visit."""
     now = NOW + timedelta(hours=2)
     right = Offset(now.replace(tzinfo=None), now)
 
-    found = true_time(at(clock), right, now, SHANGHAI, before)
+    setting = Setting(before) if isinstance(before, Offset) else before
+
+    found = true_time(at(clock), right, now, SHANGHAI, setting)
 
     assert found.utc_ms == (None if utc is None else ms(utc))
     assert found.method == TimeMethod(method)
@@ -191,10 +210,15 @@ def test_a_time_of_before_its_clock_was_set_is_by_the_clock_of_then(
 
 def test_both_clocks_are_kept_as_they_were() -> None:
     """Kept by one version, and read by the next."""
-    both = Offset(datetime(2026, 2, 27, 20, 0, 5), NOW)  # noqa: DTZ001 - a device's
+    both = Setting(Offset(datetime(2026, 2, 27, 20, 0, 5), NOW))  # noqa: DTZ001
+    told = replace(both, is_told=True)
 
     assert both.text == "2026-02-27T20:00:05 2026-03-01T20:00:00+08:00"
-    assert Offset.of(both.text) == both
+    assert told.text == both.text + " told"
+    assert (Setting.of(both.text), Setting.of(told.text)) == (both, told)
+    for damaged in ("", "2026-02-27T20:00:05", "2026-02-27 x"):
+        with pytest.raises(ValueError, match=r"values to unpack|isoformat"):
+            Setting.of(damaged)
 
 
 def test_an_age_is_not_changed_by_summer_time() -> None:
