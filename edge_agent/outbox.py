@@ -14,7 +14,7 @@ import apsw
 import cbor2
 
 from edge_agent import outbox_renewal, records
-from edge_agent.outbox_batches import Batches
+from edge_agent.outbox_batches import Batches, give_up, take_back
 from edge_agent.outbox_file import Damaged, OutboxError, OutboxFile, set_aside
 from protocols.errors import DecodeError
 from protocols.observation import (
@@ -98,7 +98,7 @@ class Outbox:
         self._file.close()
 
     def serve(self, tenant: str, station: str) -> None:
-        """Say for whom readings go out, and try again what was refused.
+        """Say for whom readings go out, and try again what could not go out.
 
         Raises:
             OutboxError: Readings of another tenant still wait here.
@@ -110,6 +110,10 @@ class Outbox:
                 f"receipt; go on as {row[0]!r} until none does, or use another folder"
             )
         with self._file.transaction() as db:
+            if row is None or row[0] == tenant:
+                take_back(db)
+            else:
+                give_up(db, row[0])
             db.execute("UPDATE batch SET refused = NULL")
             if row is not None and row != (tenant, station):
                 # A batch names its station: make all anew, under the new name.
@@ -179,11 +183,6 @@ class Outbox:
                 "DO UPDATE SET clocks = excluded.clocks",
                 (device, clocks),
             )
-
-    def settle_clock(self, device: str) -> None:
-        """Forget both: nothing of before is to come any more."""
-        with self._file.transaction() as db:
-            db.execute("DELETE FROM clock WHERE device = ?", (device,))
 
     def key(self, peer: str) -> bytes:
         """Return the 16 random bytes that are this station's secret with ``peer``."""

@@ -4,17 +4,22 @@ A reading leaves only on a receipt that names the very bytes it was sent in. One
 can no more be read, for a bad block say, is kept apart, so that it stops no other.
 """
 
+import logging
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import apsw
 
 from edge_agent import records
-from edge_agent.outbox_file import OutboxError, OutboxFile, set_aside
-from protocols.errors import DecodeError, Fault
+from edge_agent.outbox_file import OutboxFile, set_aside
+from protocols.errors import DecodeError
 from protocols.uplink import envelope
 from protocols.uplink.receipt import Entry, Result
 
+_log = logging.getLogger(__name__)
+
+_SOURCE = "outbox"  # of a record that was set aside
 _NEXT_URGENT = (
     "SELECT id, record, urgent FROM reading WHERE batch IS NULL AND urgent = 1 "
     "ORDER BY id DESC LIMIT ?"
@@ -220,17 +225,53 @@ class Batches:
         self, station: str, now_ms: int, rows: Iterable[tuple[int, bytes, int]]
     ) -> None:
         """Put what no message can be made of where it stands before no other."""
-        for number, record, _ in rows:
-            if (problem := _problem(station, now_ms, record)) is not None:
-                with self._file.transaction() as db:
-                    set_aside(db, ("", "", "outbox", record, problem), now_ms)
-                    db.execute("DELETE FROM reading WHERE id = ?", (number,))
+        found = [
+            (number, record, problem)
+            for number, record, _ in rows
+            if (problem := _problem(station, now_ms, record)) is not None
+        ]
+        with self._file.transaction() as db:
+            for number, record, problem in found:
+                _log.warning("reading.undecoded id=%d: %s", number, problem)
+                set_aside(db, ("", "", _SOURCE, record, problem), now_ms)
+                db.execute("DELETE FROM reading WHERE id = ?", (number,))
+
+
+def take_back(db: apsw.Connection) -> None:
+    """Put back what was set aside and can be read now, say after an update.
+
+    Args:
+        db: Within a transaction.
+    """
+    ids = "SELECT id FROM undecoded WHERE peer = '' AND driver = '' AND source = ?"
+    for (number,) in db.execute(ids, (_SOURCE,)).fetchall():
+        query = "SELECT payload FROM undecoded WHERE id = ?"
+        record = db.execute(query, (number,)).get
+        with suppress(DecodeError, ValueError):
+            captured_ms = records.from_record(record).captured_ms
+            db.execute(
+                "INSERT INTO reading (captured_ms, record) VALUES (?, ?)",
+                (captured_ms, record),
+            )
+            db.execute("DELETE FROM undecoded WHERE id = ?", (number,))
+
+
+def give_up(db: apsw.Connection, tenant: str) -> None:
+    """Leave what was set aside where it is: it is of a tenant served no more."""
+    db.execute(
+        "UPDATE undecoded SET source = ? "
+        "WHERE peer = '' AND driver = '' AND source = ?",
+        (f"{_SOURCE} of {tenant}", _SOURCE),
+    )
 
 
 def _next_counter(db: apsw.Connection) -> int:
-    last = "SELECT seq FROM sqlite_sequence WHERE name = 'batch'"
-    row = db.execute(last).fetchone()
-    return 1 if row is None else int(row[0]) + 1
+    # The sequence's block may be an older one than the batches', on a worn card.
+    last = (
+        "SELECT max(ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'batch'), 0), "
+        "ifnull((SELECT max(counter) FROM batch), 0))"
+    )
+    return int(db.execute(last).get) + 1
 
 
 def _problem(station: str, now_ms: int, record: bytes) -> str | None:
@@ -238,12 +279,6 @@ def _problem(station: str, now_ms: int, record: bytes) -> str | None:
     try:
         reading = records.from_record(record)
         records.fit(station, records.MOST_COUNTER, now_ms, [reading])
-    except DecodeError as error:
-        if error.fault == Fault.UNSUPPORTED_VERSION:
-            raise OutboxError(
-                "a reading was stored by a newer vitalwire; update this one"
-            ) from error
-        return str(error)
-    except ValueError as error:
+    except (DecodeError, ValueError) as error:
         return str(error)
     return None

@@ -7,19 +7,21 @@ is missing, and its record bears the right check.
     length of what follows the number | number | length of the header | a type for each
     of id, batch, captured_ms, record, urgent | batch | captured_ms | record
 
-All but the last three are varints. The id is NULL, for it is the number.
+All but the last three are varints. The id is NULL, for it is the number. What goes on
+in another page is not found here.
 
 Source: SQLite's Database File Format, 1.6 B-tree Pages and 2.1 Record Format.
 """
 
+import os
 from collections.abc import Container, Iterator
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from edge_agent import records
 from protocols.errors import DecodeError
 
 _BEGINS = b"\xa4\x00\x02\x01\x00\x02"  # a record: an envelope of version 2, plain
+_PAGE = 4096  # bytes, as SQLite makes them
 _BEFORE = range(9, 40)  # bytes of a cell before its record
 _WIDTHS = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 8: 0, 9: 0}  # by type
 _BLOB = 12
@@ -27,21 +29,35 @@ _BLOB = 12
 
 def find(path: Path, missing: Container[int]) -> Iterator[tuple[int, int, bytes]]:
     """Yield id, captured_ms and record of rows that are missing and whole here."""
-    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
-        at = data.find(_BEGINS)
+    for page in _pages(path):
+        at = page.find(_BEGINS)
         while at >= 0:
             for before in _BEFORE:
-                cell = _cell(data, at - before, at) if before <= at else None
-                if cell is not None and cell[0] in missing:
+                cell = _cell(page, at - before, at, missing) if before <= at else None
+                if cell is not None:
                     yield cell
                     break
-            at = data.find(_BEGINS, at + 1)
+            at = page.find(_BEGINS, at + 1)
 
 
-def _cell(data: mmap, start: int, record_at: int) -> tuple[int, int, bytes] | None:
-    """Return the row of a cell; None if none begins there."""
+def _pages(path: Path) -> Iterator[bytes]:
+    """Yield the pages of a file; one on a bad block is passed over."""
+    with path.open("rb") as file:
+        for start in range(0, path.stat().st_size, _PAGE):
+            try:
+                yield os.pread(file.fileno(), _PAGE, start)
+            except OSError:
+                continue
+
+
+def _cell(
+    data: bytes, start: int, record_at: int, missing: Container[int]
+) -> tuple[int, int, bytes] | None:
+    """Return the row of a cell; None if no missing one begins there."""
     length, at = _varint(data, start)
     number, header = _varint(data, at)
+    if number not in missing:
+        return None  # before its record is decoded, which takes long
     size, at = _varint(data, header)
     types = []
     while at < min(header + size, record_at):
@@ -54,18 +70,17 @@ def _cell(data: mmap, start: int, record_at: int) -> tuple[int, int, bytes] | No
         return None
     widths = _WIDTHS.get(batch_type), _WIDTHS.get(time_type)
     record_size = (record_type - _BLOB) // 2
-    if None in widths or (at + sum(w or 0 for w in widths)) != record_at:
-        return None
-    if length != record_at + record_size - header:
+    ends = at + sum(w or 0 for w in widths), header + length
+    if None in widths or ends != (record_at, record_at + record_size):
         return None
     record = data[record_at : record_at + record_size]
     try:
         return number, records.from_record(record).captured_ms, record
     except DecodeError:
-        return None  # or it goes on in another page
+        return None
 
 
-def _varint(data: mmap, at: int) -> tuple[int, int]:
+def _varint(data: bytes, at: int) -> tuple[int, int]:
     """Return a number of up to 9 bytes, 7 bits each, and where it ends."""
     value = 0
     for byte in data[at : at + 8]:

@@ -50,7 +50,7 @@ class OutboxFile:
             )
         self.path, self._read_only = path, read_only
         self._mutex = threading.Lock()
-        self._renew_at = 0.0
+        self._renew_at, self._is_renewed = 0.0, False
         with ExitStack() as held:
             if not read_only:
                 path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -68,6 +68,7 @@ class OutboxFile:
     def close(self) -> None:
         """Close the file, behind what is being written; another agent may open it."""
         with self._mutex:
+            self._is_renewed = False
             self._held.close()
 
     @contextmanager
@@ -103,18 +104,27 @@ class OutboxFile:
     def _renewing(self) -> Iterator[None]:
         """Renew a file that turns out to be damaged; what was asked fails this once."""
         try:
+            if self._is_renewed:
+                self._connect_again()
             yield
-        except apsw.Error as error:
+        except (apsw.Error, UnicodeDecodeError) as error:
             if not any(isinstance(e, DAMAGE) for e in (error, error.__context__)):
                 raise
             if not self._read_only and monotonic() >= self._renew_at:
                 self._renew_at = monotonic() + _AGAIN_S
                 self.db.close(True)  # noqa: FBT003 - whoever reads with it is no more
-                try:
-                    _renew(self.path)
-                finally:
-                    self.db = _connect(self.path, read_only=False)
+                self._is_renewed = True
+                _renew(self.path)
             raise Damaged(f"the outbox is damaged: {error}") from error
+
+    def _connect_again(self) -> None:
+        """Connect behind a renewal, and first end one that failed half way."""
+        try:
+            outbox_renewal.finish(self.path)
+            self.db = _connect(self.path, read_only=False)
+        except OSError as error:
+            raise OutboxError(f"can't open {self.path}: {error}") from error
+        self._is_renewed = False
 
     def one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:  # noqa: ANN401
         """Return the first row that a query finds; None if it finds none."""
@@ -194,10 +204,14 @@ def _connect(path: Path, *, read_only: bool) -> apsw.Connection:
         db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     else:
         db = apsw.Connection(str(path))
-        path.chmod(0o600)
-        db.pragma("journal_mode", "WAL")
-        db.pragma("synchronous", "FULL")
-        db.pragma("foreign_keys", "ON")
+        try:
+            path.chmod(0o600)
+            db.pragma("journal_mode", "WAL")
+            db.pragma("synchronous", "FULL")
+            db.pragma("foreign_keys", "ON")
+        except BaseException:
+            db.close()
+            raise
     db.set_busy_timeout(_BUSY_MS)
     return db
 

@@ -28,7 +28,8 @@ _BUSY_MS = 5_000  # somebody may just look at it
 _FAR = 1 << 40
 _MOST_ID = (1 << 63) - 1
 _MOST_FAILURES = 20_000  # in one table; then all between what was read counts as lost
-DAMAGE = (apsw.CorruptError, apsw.NotADBError)  # what SQLite calls a damaged file
+# What reading a damaged file raises: a length may be garbled, or a text.
+DAMAGE = (apsw.CorruptError, apsw.NotADBError, apsw.TooBigError, UnicodeDecodeError)
 _UNREADABLE = (*DAMAGE, apsw.IOError)
 
 _KEYS = {"seen": ("device", "name"), "filters": ("device",)}  # of those without a rowid
@@ -63,9 +64,10 @@ def renew(path: Path, schemas: Sequence[str]) -> None:
                 "received_ms) VALUES ('', '', ?, x'', ?, ?)",
                 facts,
             )
-    # Under this name it is whole, and the next start too would put it in place.
-    part.replace(path.with_name(_RENEWED + stamp))
-    finish(path)
+    # Under this name it is whole; without the old one it is put in place later too.
+    renewed = part.replace(path.with_name(_RENEWED + stamp))
+    _flush(path.parent)
+    _put_in_place(path, renewed)
     _log.error(
         "outbox.damaged: could not read %s; a new one goes on with the rest, and the "
         "damaged one stays as %s",
@@ -75,18 +77,18 @@ def renew(path: Path, schemas: Sequence[str]) -> None:
 
 
 def finish(path: Path) -> None:
-    """Put a renewed file in its place, also where that was broken off."""
+    """End a renewal that was broken off, or forget it where the old file still stands.
+
+    That one may have been written to since, and is renewed again if need be.
+
+    Raises:
+        OSError: A file can't be renamed, or removed; another call goes on.
+    """
     for renewed in path.parent.glob(f"{_RENEWED}*"):
-        stamp = renewed.name.removeprefix(_RENEWED)
-        for suffix in _SUFFIXES:
-            # A log that stayed would be played back into the new file.
-            old = path.with_name(path.name + suffix)
-            if old.exists():
-                old.replace(path.with_name(f"{_KEPT}{stamp}.db{suffix}"))
-        path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
-        _flush(path.parent)
-        renewed.replace(path)
-        _flush(path.parent)
+        if path.exists():
+            renewed.unlink()
+        else:
+            _put_in_place(path, renewed)
 
 
 def kept(db: apsw.Connection, folder: Path) -> list[str]:
@@ -102,6 +104,23 @@ def kept(db: apsw.Connection, folder: Path) -> list[str]:
         for name, lost in rows
         if (folder / str(name)).exists()
     ]
+
+
+def _put_in_place(path: Path, renewed: Path) -> None:
+    """Give an old file and its log other names, and a renewed one its name."""
+    stamp = renewed.name.removeprefix(_RENEWED)
+    for suffix in _SUFFIXES:
+        # A log that stayed would be played back into the new file.
+        old = path.with_name(path.name + suffix)
+        to = path.with_name(f"{_KEPT}{stamp}.db{suffix}")
+        while to.exists():
+            to = to.with_name(f"{to.name}~")
+        if old.exists():
+            old.replace(to)
+    path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
+    _flush(path.parent)
+    renewed.replace(path)
+    _flush(path.parent)
 
 
 def _copy(old: apsw.Connection, new: apsw.Connection, schemas: Sequence[str]) -> str:
@@ -144,7 +163,7 @@ def _copy_table(old: apsw.Connection, new: apsw.Connection, table: str) -> str:
     for row in rows:
         try:
             new.execute(insert, row)
-        except (apsw.ConstraintError, apsw.MismatchError):
+        except (apsw.ConstraintError, apsw.MismatchError, apsw.TooBigError):
             failed.append(row)  # no agent wrote such a one
     count = f"SELECT count(*) FROM {table}"  # noqa: S608
     known, copied = _indexed(old, new, table), _number(new, count)
@@ -168,6 +187,9 @@ def _by_id(
         )
         try:
             for number, *row in db.execute(query, (ends[0] + 1, ends[1] - 1)):
+                if not ends[0] < number < ends[1]:
+                    # It was not asked for; going on from it might never end.
+                    raise apsw.CorruptError(f"row {number} is where it can't be")
                 ends[end] = number
                 yield tuple(row)
         except _UNREADABLE as error:

@@ -369,17 +369,61 @@ def test_a_batch_that_can_no_more_be_read_is_made_anew(
     assert outbox.batches.message(2) == made
 
 
-def test_a_record_of_a_newer_vitalwire_is_left_as_it_is(outbox: Outbox) -> None:
-    """After a step back to an older one all of them would be kept apart for ever."""
-    outbox.capture(PEER, [reading(1), reading(2)])
+def _of_another_version(outbox: Outbox) -> bytes:
+    """Change the version of the first record's envelope; return what it was."""
     record = stored_records(outbox)[0]
     newer = record.replace(b"\xa4\x00\x02", b"\xa4\x00\x19\x03\xe7", 1)
     assert newer != record
     outbox._file.db.execute("UPDATE reading SET record = ? WHERE id = 1", (newer,))
+    return record
 
-    with pytest.raises(OutboxError, match="a newer vitalwire; update this one"):
-        outbox.batches.make("s", 1, 256)
-    assert (outbox.counts().waiting, outbox.counts().undecoded) == (2, 0)
+
+def test_a_record_of_another_version_stops_no_other(
+    outbox: Outbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is one flipped bit, and would hold all others on the station."""
+    outbox.capture(PEER, [reading(1), reading(2)])
+    _of_another_version(outbox)
+
+    assert _sequences(outbox.batches.make("s", 1, 256)) == [2]
+
+    assert (outbox.counts().waiting, outbox.counts().undecoded) == (1, 1)
+    assert "reading.undecoded id=1: " in caplog.text
+    assert "'version' is 999, and 2 is the newest known" in caplog.text
+
+
+def test_a_record_of_a_newer_vitalwire_goes_out_after_the_update(
+    outbox: Outbox,
+) -> None:
+    """After a step back to an older one all of them would be kept apart for ever."""
+    outbox.serve("home", "s")
+    outbox.capture(PEER, [reading(1)])
+    record = _of_another_version(outbox)
+    assert outbox.batches.make("s", 1, 256) is None
+    outbox.serve("home", "s")
+    assert (outbox.counts().waiting, outbox.counts().undecoded) == (0, 1)
+
+    # The version that could not be read is now one that can.
+    outbox._file.db.execute("UPDATE undecoded SET payload = ?", (record,))
+    outbox.serve("home", "s")
+
+    assert outbox.counts().undecoded == 0
+    assert _sequences(outbox.batches.make("s", 1, 256)) == [1]
+    assert outbox.counts().oldest_ms == reading(1).captured_ms
+
+
+def test_what_was_set_aside_is_never_sent_for_another_tenant(outbox: Outbox) -> None:
+    """It would show a patient's reading to somebody else's clinic."""
+    outbox.serve("home", "s")
+    outbox.capture(PEER, [reading(1)])
+    record = _of_another_version(outbox)
+    assert outbox.batches.make("s", 1, 256) is None
+    outbox._file.db.execute("UPDATE undecoded SET payload = ?", (record,))
+
+    outbox.serve("clinic", "s")
+    outbox.serve("clinic", "s")
+
+    assert (outbox.counts().waiting, outbox.counts().undecoded) == (0, 1)
 
 
 def stored_records(outbox: Outbox) -> list[bytes]:
@@ -558,6 +602,23 @@ def test_counters_are_never_given_twice(outbox: Outbox) -> None:
             [Entry(made.counter, envelope.digest(made.message), Result.STORED)]
         )
     assert counters == [1, 2, 3]
+
+
+def test_no_counter_is_given_twice_by_an_older_block_of_the_counters(
+    outbox: Outbox,
+) -> None:
+    """Where the disk lost the last write of it, no batch could ever be made again."""
+    outbox.capture(PEER, [reading(n) for n in range(3)])
+    for counter in (1, 2):
+        made = outbox.batches.make("s", 1, 1)
+        assert made is not None
+        assert made.counter == counter
+    outbox._file.db.execute("UPDATE sqlite_sequence SET seq = 1 WHERE name = 'batch'")
+
+    made = outbox.batches.make("s", 1, 1)
+
+    assert made is not None
+    assert made.counter == 3
 
 
 def test_a_device_is_remembered_by_where_it_was_met(outbox: Outbox) -> None:

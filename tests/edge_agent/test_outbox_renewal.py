@@ -1,5 +1,7 @@
 """A damaged block under the station's memory: real files, their pages overwritten."""
 
+import errno
+import os
 import re
 from collections.abc import Callable
 from importlib.resources import files
@@ -9,7 +11,7 @@ from random import Random
 import apsw
 import pytest
 
-from edge_agent import outbox_renewal, records
+from edge_agent import outbox_cells, outbox_file, outbox_renewal, records
 from edge_agent.outbox import Damaged, Outbox, OutboxError
 from protocols.observation import Reading
 from protocols.uplink import batch, envelope
@@ -267,22 +269,259 @@ def test_a_renewal_that_a_power_cut_broke_off_is_ended_by_the_next_start(
     path: Path,
 ) -> None:
     """The log of the damaged file, played back into the new one, would damage it."""
-    new = path.with_name("outbox.renewed-then")
-    other = path.with_name("other.db")
-    made = Outbox(other)
-    made.capture(PEER, [reading(7)])
-    made.close()
-    other.rename(new)
+    _renewed(path)
+    path.rename(path.with_name("outbox.damaged-then.db"))
     path.with_name("outbox.db-wal").write_bytes(b"the damaged one's")
+    kept = path.with_name("outbox.damaged-then.db-wal")
+    kept.write_bytes(b"another")
 
     outbox = Outbox(path)
 
     assert sequences(outbox) == {7}
-    assert not new.exists()
-    kept = path.with_name("outbox.damaged-then.db-wal")
-    assert kept.read_bytes() == b"the damaged one's"
-    assert path.with_name("outbox.damaged-then.db").exists()
+    assert not path.with_name("outbox.renewed-then").exists()
+    assert kept.read_bytes() == b"another"
+    beside = path.with_name("outbox.damaged-then.db-wal~")
+    assert beside.read_bytes() == b"the damaged one's"
     outbox.close()
+
+
+def test_a_renewed_file_is_forgotten_where_the_old_one_is_still_in_use(
+    path: Path,
+) -> None:
+    """All that was captured since it was made would be gone from the outbox."""
+    _renewed(path)
+
+    outbox = Outbox(path)
+
+    assert sequences(outbox) == {*range(_COUNT)}
+    outbox.close()
+    assert not [*path.parent.glob("outbox.renewed-*")]
+    assert not [*path.parent.glob("outbox.damaged-*")]
+
+
+def _renewed(path: Path) -> None:
+    """Make what a renewal makes before it puts it in the file's place."""
+    made = Outbox(path.with_name("other.db"))
+    made.capture(PEER, [reading(7)])
+    made.close()
+    path.with_name("other.db").rename(path.with_name("outbox.renewed-then"))
+
+
+def _fail_once(
+    monkeypatch: pytest.MonkeyPatch, of: object, name: str, when: Callable[..., bool]
+) -> list[object]:
+    """Let a call to the system fail once, as on a bad disk; return which one did."""
+    real = getattr(of, name)
+    failed: list[object] = []
+
+    def call(*args: object) -> object:
+        if not failed and when(*args):
+            failed.append(args)
+            raise OSError(errno.EIO, "Input/output error")
+        return real(*args)
+
+    monkeypatch.setattr(of, name, call)
+    return failed
+
+
+@pytest.mark.parametrize("which", ["outbox.db", "outbox.renewed-", "folder"])
+def test_a_renewal_that_fails_half_way_loses_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    """An empty file in its place would be taken for the station's memory."""
+    outbox = Outbox(path)
+    damage(path, pages(path, "reading")[5], one_bit)
+    outbox._file.db.execute("PRAGMA shrink_memory")
+    if which == "folder":
+        failed = _fail_once(monkeypatch, os, "fsync", lambda _: not path.exists())
+    else:
+        failed = _fail_once(
+            monkeypatch, Path, "replace", lambda old, _: old.name.startswith(which)
+        )
+
+    with pytest.raises(OutboxError, match="Input/output error"):
+        outbox.batches.make("s", 1, 500)
+    assert len(failed) == 1
+
+    assert outbox.capture(PEER, [reading(_COUNT)]) == 1
+    waiting = outbox.counts().waiting
+    outbox.close()
+    again = Outbox(path)
+    assert again.counts().waiting > _COUNT - 40
+    assert again.counts().waiting == waiting or which == "outbox.db"
+    found = sequences(again)
+    assert _COUNT in found
+    assert len(found) > _COUNT - 40
+    assert len(again.damaged()) == 1
+    assert len([*path.parent.glob("outbox.damaged-*.db")]) == 1
+    again.close()
+
+
+def test_a_first_page_that_can_not_be_renewed_at_once_is_later(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection would stay closed until somebody starts the agent anew."""
+    monkeypatch.setattr(outbox_file, "_AGAIN_S", 0.0)
+    outbox = Outbox(path)
+    damage(path, 1, zeros)
+    outbox._file.db.execute("PRAGMA shrink_memory")
+    path.with_name("outbox.part").mkdir()  # in the new one's way
+    for _ in range(3):
+        with pytest.raises(Damaged, match="no other can be made"):
+            outbox.batches.make("s", 1, 500)
+    path.with_name("outbox.part").rmdir()
+
+    with pytest.raises(Damaged, match="is damaged: "):
+        outbox.batches.make("s", 1, 500)
+
+    assert outbox.capture(PEER, [reading(_COUNT)]) == 1
+    assert sequences(outbox) == {_COUNT}
+    outbox.close()
+    with pytest.raises(OutboxError, match="closed"):
+        outbox.counts()
+
+
+def test_a_closed_outbox_stays_closed_after_a_renewal_that_failed(path: Path) -> None:
+    """Whoever comes late would write to it while another agent owns it."""
+    outbox = Outbox(path)
+    damage(path, 1, zeros)
+    outbox._file.db.execute("PRAGMA shrink_memory")
+    path.with_name("outbox.part").mkdir()
+    with pytest.raises(Damaged):
+        outbox.counts()
+
+    outbox.close()
+
+    with pytest.raises(OutboxError, match="closed"):
+        outbox.counts()
+
+
+def test_a_row_that_is_too_big_for_the_new_file_holds_no_other_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A garbled length may be anything, and no start would come to its end."""
+    path = tmp_path / "outbox.db"
+    outbox = Outbox(path)
+    raw = Random(1).randbytes(4_000), Random(2).randbytes(2_000)
+    outbox.capture(PEER, [reading(1), reading(2, raw=raw), reading(3)])
+    assert outbox.counts().waiting == 3
+    outbox.close()
+
+    def limit(db: apsw.Connection) -> None:
+        if db.filename.endswith("outbox.part"):
+            db.limit(apsw.SQLITE_LIMIT_LENGTH, 5_000)  # as 1 GB is
+
+    monkeypatch.setattr(apsw, "connection_hooks", [limit])
+    steps = [outbox_file._schema(step) for step in outbox_file._STEPS]
+    outbox_renewal.renew(path, steps)
+
+    outbox = Outbox(path)
+    assert sequences(outbox) == {1, 3}
+    assert "could not read 1 of the rows of reading; " in outbox.damaged()[0]
+    outbox.close()
+
+
+def test_a_text_that_is_none_any_more_costs_one_try(path: Path) -> None:
+    """The agent would end with a traceback each time it meets the device."""
+    outbox = Outbox(path)
+    outbox._file.db.execute("UPDATE device SET model = CAST(x'ff' AS TEXT)")
+
+    with pytest.raises(Damaged, match="can't decode byte 0xff"):
+        outbox.device(PEER)
+
+    assert outbox.device(PEER) is None
+    assert "could not read 1 of the rows of device; " in outbox.damaged()[0]
+    assert sequences(outbox) == {*range(_COUNT)}
+    outbox.close()
+
+
+def test_a_length_that_is_none_any_more_costs_one_try(path: Path) -> None:
+    """The same reading would be asked for each second, and never come."""
+    outbox = Outbox(path)
+    outbox._file.db.limit(apsw.SQLITE_LIMIT_LENGTH, 50)  # as over 1 GB is
+
+    with pytest.raises(Damaged, match="too big"):
+        outbox.batches.make("s", 1, 500)
+
+    assert sequences(outbox) == {*range(_COUNT)}
+    outbox.close()
+
+
+def test_looking_for_rows_ends_where_a_number_is_none_that_was_asked_for(
+    path: Path,
+) -> None:
+    """It would be looked for between the same two numbers again and again."""
+
+    def twice(page: bytearray) -> None:
+        cells = [int.from_bytes(page[at : at + 2], "big") for at in (16, 18)]
+        page[cells[0] + 2 : cells[0] + 4] = b"\x80\x01"  # its number: 1
+        kind = page.index(5, cells[1] + 5, cells[1] + 12)
+        page[kind] = 13 + 2 * 6  # a text, and it is none
+
+    damage(path, pages(path, "reading")[5], twice)
+
+    outbox = Outbox(path)
+
+    assert outbox.counts().waiting >= _COUNT - 2
+    assert len(outbox.damaged()) == 1
+    outbox.close()
+
+
+def test_a_column_that_became_a_text_is_passed_over(path: Path) -> None:
+    """One bit of its type, and no start would ever come to its end."""
+
+    def text(page: bytearray) -> None:
+        cell = int.from_bytes(page[16:18], "big")
+        kind = page.index(5, cell + 5, cell + 12)  # of captured_ms: 6 bytes, a number
+        page[kind] = 13 + 2 * 6
+
+    damage(path, pages(path, "reading")[5], text)
+
+    outbox = Outbox(path)
+
+    assert outbox.counts().waiting == _COUNT - 1
+    assert "could not read 1 of the rows of reading; " in outbox.damaged()[0]
+    outbox.close()
+
+
+def test_a_bad_block_is_passed_over_where_readings_are_looked_for(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would end the agent, at every start."""
+    leaves = pages(path, "reading")
+    damage(path, leaves[5], one_bit)
+    damage(path, leaves[6], zeros)
+    bad = (leaves[6] - 1) * _PAGE
+    failed = _fail_once(
+        monkeypatch, os, "pread", lambda _, size, start: start <= bad < start + size
+    )
+
+    outbox = Outbox(path)
+
+    assert len(failed) == 1
+    assert _COUNT - 40 < outbox.counts().waiting < _COUNT
+    lost = _COUNT - outbox.counts().waiting
+    assert f"could not read {lost} of the rows of reading; " in outbox.damaged()[0]
+    outbox.close()
+
+
+def test_only_records_of_missing_readings_are_decoded(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a million that wait a start would take minutes for one bad page."""
+    decoded = []
+    real = records.from_record
+
+    def from_record(record: bytes) -> Reading:
+        decoded.append(record)
+        return real(record)
+
+    monkeypatch.setattr(records, "from_record", from_record)
+
+    ((number, _, record),) = outbox_cells.find(path, {200})
+
+    assert number == 200
+    assert decoded == [record]
 
 
 def test_a_damaged_file_without_room_for_another_stays_as_it_is(path: Path) -> None:
