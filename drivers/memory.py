@@ -10,6 +10,8 @@ from protocols.observation import POSITION, Observation, is_undated, is_unset
 
 _E = TypeVar("_E")
 
+USER_BITS = 31  # of a `Checkpoint` that holds a mark for each of two users
+
 
 def mark_of(newest: Sequence[bytes], count: int = 0, *, bits: int = 56) -> int:
     """Return a mark by which the next visit knows the newest records again.
@@ -50,6 +52,16 @@ def ends_with(
     return size > 0 and any(
         mark_of(walked[-size:], count, bits=bits) == mark for count in counts or (0,)
     )
+
+
+def of_user(marks: int, user: int) -> int:
+    """Return the mark of one user, 0 or 1, of those that a checkpoint holds."""
+    return marks >> user * USER_BITS & (1 << USER_BITS) - 1
+
+
+def with_user(marks: int, user: int, mark: int) -> int:
+    """Return the marks with that of one user, 0 or 1, in place of what it was."""
+    return marks ^ (of_user(marks, user) ^ mark) << user * USER_BITS
 
 
 def apart(events: Iterable[_E], *, undated_again: bool = True) -> Iterator[_E]:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from drivers.sdk import (
+    USER_BITS,
     Ask,
     Checkpoint,
     Conversation,
@@ -36,6 +37,8 @@ from drivers.sdk import (
     ends_with,
     identify,
     mark_of,
+    of_user,
+    with_user,
 )
 from protocols.gatt.blood_pressure_reading import whole_pressures
 from protocols.gatt.uuid import sig
@@ -46,8 +49,7 @@ from protocols.vendor.microlife_answers import Flag, Record
 
 _SERVICE, _RECEIVES, _SENDS = sig(0xFFF0), sig(0xFFF1), sig(0xFFF2)
 _USERS = (1, 2)
-_DIGEST_BITS = 28
-_MARK = (1 << _DIGEST_BITS + 3) - 1  # of one user
+_DIGEST_BITS = USER_BITS - 3
 _KNOWN = 4  # records by which the next visit finds where this one ended
 _SETTLE_S = 0.05
 _HISTORY_S = 20.0  # two kilobytes, 20 at a time
@@ -152,7 +154,8 @@ def _events(payload: bytes, mark: int | None) -> Iterator[Event]:
     # The place at which records stood whose clock was never set can't be told by
     # their time: without this, each visit would bring them anew.
     raw = [record.raw for record in history.records]
-    new = seen[_told(raw, _mark(mark or 0, history.user)) :]
+    user = int(history.user == _USERS[1])  # it tells no other's than the chosen one's
+    new = seen[_told(raw, of_user(mark or 0, user)) :]
     if len(raw) < history.count:
         # No mark stands over what is missing; so it keeps nothing from coming again.
         yield from (one for one in new if not is_undated(one))
@@ -162,7 +165,8 @@ def _events(payload: bytes, mark: int | None) -> Iterator[Event]:
         )
     yield from new
     if raw:
-        yield Checkpoint(_marked(mark or 0, history.user, raw))
+        told = mark_of(raw[-_KNOWN:], len(raw), bits=_DIGEST_BITS)
+        yield Checkpoint(with_user(mark or 0, user, told))
 
 
 def _observation(record: Record, slot: int | None) -> Observation:
@@ -182,21 +186,6 @@ def _observation(record: Record, slot: int | None) -> Observation:
         context=(("mam-mode", str(record.mam)),) if record.mam else (),
         raw=(record.raw,),
     )
-
-
-def _mark(marks: int, user: int) -> int:
-    """Return what is marked of the user chosen on the cuff; it tells no other's."""
-    return marks >> _shift(user) & _MARK
-
-
-def _marked(marks: int, user: int, raw: list[bytes]) -> int:
-    """Return the marks with that of one user behind these records."""
-    mark = mark_of(raw[-_KNOWN:], len(raw), bits=_DIGEST_BITS)
-    return marks & ~(_MARK << _shift(user)) | mark << _shift(user)
-
-
-def _shift(user: int) -> int:
-    return _MARK.bit_length() * (user == _USERS[1])
 
 
 def _told(raw: list[bytes], mark: int) -> int:

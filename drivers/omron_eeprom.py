@@ -40,6 +40,8 @@ from drivers.sdk import (
     apart,
     clock_to_set,
     identify,
+    of_user,
+    with_user,
 )
 from protocols.gatt.blood_pressure_reading import whole_pressures
 from protocols.observation import is_undated
@@ -53,7 +55,6 @@ T = TypeVar("T")
 _ANSWER_S = 1.0
 _ATTEMPTS = 5
 _UNLOCK_S = 5.0
-_USER_BITS = 31  # of a mark, for each of two users
 _MOST_PACKETS = 30_000  # in one visit; the largest memory fills some 3,000
 _CLOCK_TOLERANCE = timedelta(minutes=1)
 _NAMES = ("BLESmart_", "BLEsmart_")
@@ -97,7 +98,7 @@ async def _records(
     problem: NoReply | None = None
     undated: list[Event] = []  # nothing but the mark keeps them from coming again
     for user in range(len(model.users)):
-        users_last = last >> user * _USER_BITS & (1 << _USER_BITS) - 1
+        users_last = of_user(last, user)
         walk = Walk(model, user, index, users_last)
         failure = await _walk(link, cuff, walk)
         events = list(_told(model, user, walk.records))
@@ -113,7 +114,7 @@ async def _records(
             failure = NoReply(_UNTRUSTED.format(len(late)))
         problem = problem or failure
         is_served = is_served or walk.is_served
-        mark |= (walk.mark or users_last) << user * _USER_BITS
+        mark = with_user(mark, user, walk.mark or users_last)
     if not is_served:
         raise problem or NoReply("the cuff gives the records of no user")
     for waited in undated:

@@ -45,6 +45,7 @@ from drivers.sdk import (
 )
 from protocols.gatt import blood_pressure, racp, time, user_data
 from protocols.gatt import blood_pressure_reading as reading
+from protocols.observation import FIRST_YEAR
 from protocols.vendor import omron, omron_dialogue
 from protocols.vendor.omron_dialogue import NotConsented
 from protocols.vendor.omron_measurement import BLOOD_PRESSURE as _OWN
@@ -61,7 +62,6 @@ _MOST = 10_000  # packets in one visit
 _CLOCK_TOLERANCE = timedelta(minutes=10)  # newer ones refuse to be set by less
 _DATA_FIELD_IGNORED = 0x80  # it took the time, and not the rest
 _USER_BITS, _NUMBER_BITS = 9, 17  # of a mark
-_SET_YEAR = 2005  # clocks that nobody set start before it
 
 
 async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
@@ -128,7 +128,7 @@ def _stamp(event: Event) -> int:
     if not isinstance(event, Observation):
         return crc32(event.payload) if isinstance(event, Undecoded) else 0
     moment = None if event.device_time is None else event.device_time.moment
-    is_dated = moment is not None and moment.year >= _SET_YEAR
+    is_dated = moment is not None and moment.year >= FIRST_YEAR
     return crc32(b"".join(event.raw)) if is_dated or event.sequence is not None else 0
 
 

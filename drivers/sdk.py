@@ -32,7 +32,16 @@ from drivers.device import (
     identify,
     quirk,
 )
-from drivers.memory import Retold, apart, ends_with, mark_of, marked
+from drivers.memory import (
+    USER_BITS,
+    Retold,
+    apart,
+    ends_with,
+    mark_of,
+    marked,
+    of_user,
+    with_user,
+)
 from protocols.errors import DecodeError
 from protocols.gatt import time
 from protocols.gatt.time import DateTime
@@ -49,6 +58,7 @@ from protocols.stream import Damaged
 
 __all__ = [
     "MOST_PACKETS",
+    "USER_BITS",
     "Ask",
     "Checkpoint",
     "Conversation",
@@ -85,9 +95,11 @@ __all__ = [
     "identify",
     "mark_of",
     "marked",
+    "of_user",
     "quirk",
     "read_clock",
     "receive",
+    "with_user",
 ]
 
 

@@ -106,8 +106,7 @@ class Capture:
         self._health = station.health.devices[self._peer]
         self._device = station.outbox.device(self._peer)
         self._offset: Offset | None = None
-        self._setting: Setting | None = None  # of an earlier visit
-        self._set_now: Setting | None = None
+        self._setting: Setting | None = None  # of this visit or an earlier one
         self._may_set_clock = station.knows_time() and config.set_clock
         self._seen: list[Observation] = []
         # Written down without the checkpoint behind them, they would come once more.
@@ -191,11 +190,13 @@ class Capture:
             if self._config.set_clock and not self._may_set_clock:
                 raise NoReply(f"{error}; {_NOT_SET}") from error
             raise
+        setting, offset = self._setting, self._offset
+        if self._device is None or setting is None or setting.is_told:
+            return
         # One that sends unasked may have been cut off at the visit that set its clock.
-        settled = self._setting if self._driver.once_only else self._set_now
-        settled = settled or self._setting
-        if self._device is not None and settled is not None and not settled.is_told:
-            text = replace(settled, is_told=True).text
+        is_earlier = offset is not None and offset.is_right
+        if is_earlier or not self._driver.once_only:
+            text = replace(setting, is_told=True).text
             await asyncio.to_thread(self._outbox.keep_clock, self._device.id, text)
 
     async def _take(self, events: AsyncGenerator[Event, None], terms: Terms) -> bool:
@@ -257,7 +258,7 @@ class Capture:
 
     async def _compare(self, offset: Offset | None) -> None:
         """Take both clocks; keep them, where the driver may set the device's now."""
-        self._offset, device = offset, self._device
+        self._offset, self._setting, device = offset, None, self._device
         if offset is None or device is None:
             return
         if offset.is_right:
@@ -266,8 +267,8 @@ class Capture:
                 self._setting = None if kept is None else Setting.of(kept)
         elif self._may_set_clock:
             # The link may be lost behind that, and readings stamped before it come.
-            self._set_now = Setting(offset)
-            text = self._set_now.text
+            self._setting = Setting(offset)
+            text = self._setting.text
             await asyncio.to_thread(self._outbox.keep_clock, device.id, text)
 
     async def _write(self, mark: int | None = None) -> None:
@@ -333,10 +334,11 @@ class Capture:
         One that tells a reading only once does not; and a clock that starts again
         at one moment may show that moment twice.
         """
-        driver, is_placed = self._driver, POSITION in dict(seen.context)
-        is_once = driver.undated_once and is_undated(seen)
-        is_once |= driver.once_only and is_unset(seen)
-        return is_once and not is_placed
+        driver = self._driver
+        is_once = (driver.undated_once and is_undated(seen)) or (
+            driver.once_only and is_unset(seen)
+        )
+        return is_once and POSITION not in dict(seen.context)
 
     def _local_time(self) -> datetime:
         return datetime.now(self._station.config.zone).replace(microsecond=0)

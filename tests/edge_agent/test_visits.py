@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
@@ -425,24 +425,31 @@ def _undated_pressure(number: int) -> MicrolifeRecord:
     return MicrolifeRecord(100 + number, 80, 70, None)
 
 
+class _Memory(NamedTuple):
+    """A device without a clock: its driver, how it and a record are made, its room."""
+
+    driver: GattDriver
+    make: Callable[[list[Any]], Any]
+    record: Callable[[int], Any]
+    holds: int
+
+
 _MEMORIES = pytest.mark.parametrize(
-    ("driver", "make", "record", "holds"),
+    "memory",
     [
-        (taidoc.DRIVER, _taidoc, _undated_strip, 120),
-        (microlife.DRIVER, partial(_microlife, user=0), _undated_pressure, 99),
+        _Memory(taidoc.DRIVER, _taidoc, _undated_strip, 120),
+        _Memory(microlife.DRIVER, partial(_microlife, user=0), _undated_pressure, 99),
     ],
+    ids=["taidoc", "microlife"],
 )
 
 
 @_MEMORIES
 def test_a_memory_that_is_filled_up_between_visits_is_not_told_anew(
-    station: Station,
-    driver: GattDriver,
-    make: Callable[[list[Any]], Any],
-    record: Callable[[int], Any],
-    holds: int,
+    station: Station, memory: _Memory
 ) -> None:
     """Two measured, and room for one: by neither count the old records were known."""
+    driver, make, record, holds = memory
     device = make([record(number) for number in range(holds - 1)])
     read(station, driver, device)
     for number in (holds - 1, holds):
@@ -454,13 +461,10 @@ def test_a_memory_that_is_filled_up_between_visits_is_not_told_anew(
 
 @_MEMORIES
 def test_a_crash_in_front_of_the_checkpoint_doubles_nothing(
-    station: Station,
-    driver: GattDriver,
-    make: Callable[[list[Any]], Any],
-    record: Callable[[int], Any],
-    holds: int,
+    station: Station, memory: _Memory
 ) -> None:
     """Undated ones, written down without it, came once more under other names."""
+    driver, make, record, holds = memory
     device = make([record(number) for number in range(holds - 5)])
     capture, box = station.outbox.capture, station.outbox
 
