@@ -35,7 +35,7 @@ from gateway.live import Live
 from gateway.metrics import Metrics
 from gateway.openers import ROWS_BETWEEN_COLLECTIONS
 from gateway.registry import Registry
-from gateway.store import Store, Stored
+from gateway.store import Store
 from gateway.store.opening import open_store
 from gateway.webhooks import Webhooks
 from gateway.webhooks.courier import Courier
@@ -105,12 +105,13 @@ async def _run(  # noqa: PLR0917 - each is one part
     ready: Callable[[Addresses], None],
 ) -> None:
     """Tie the parts together, and run them until told to stop."""
-    metrics, live = Metrics(), Live[list[Stored]]()
+    metrics, live = Metrics(), Live()
     ingest = Ingest(
         _source(config, folder),
         store,
         metrics,
         tenant=config.tenant,
+        behind=True,
         announce=live.announce,
         tracing=traces,
     )
@@ -172,7 +173,7 @@ async def _serve_web(
     listener: socket.socket,
     working: Callable[[], bool],
     stop: asyncio.Event,
-    live: Live[list[Stored]],
+    live: Live,
 ) -> None:
     """Serve until told to stop, or until a part is no more."""
     serving = asyncio.create_task(server.serve(sockets=[listener]))

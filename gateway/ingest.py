@@ -82,7 +82,8 @@ class Ingest:
         store: Where to commit; only this object may commit to it.
         metrics: What to count in.
         tenant: The only tenant served; empty serves each.
-        announce: Called after each commit that brought new readings.
+        behind: Whether much may wait already, as for a gateway that was down.
+        announce: Called after each commit that brought readings, or amendments.
         tracing: Who is told of each batch's way; None is nobody.
     """
 
@@ -93,11 +94,13 @@ class Ingest:
         metrics: Metrics,
         *,
         tenant: str = "",
+        behind: bool = False,
         announce: Callable[[], None] = lambda: None,
         tracing: Tracing | None = None,
     ) -> None:
         self._source, self._store, self._metrics = source, store, metrics
-        self._tenant, self._announce, self._tracing = tenant, announce, tracing
+        self._tenant, self._behind = tenant, behind
+        self._announce, self._tracing = announce, tracing
         # The source's limit counts also what is being committed: put never waits
         # unless the broker knows no limit, or keeps none, as Mosquitto 2.0.11.
         self._queue = FairQueue[Station | None, _Waiting](source.most + 1)
@@ -158,7 +161,7 @@ class Ingest:
     # In the worker's thread
 
     def _work(self) -> None:
-        openers = Openers(self._tenant)
+        openers = Openers(self._tenant, behind=self._behind)
         ahead: list[_Part] = []
         while not self._stopping.is_set():
             wait_s = 0.0 if ahead else _LOOK_UP_S
@@ -209,7 +212,7 @@ class Ingest:
         for one in group:
             one.waiting.acknowledge()
         receipted_ns = time_ns()
-        if any(outcome.new for outcome in outcomes):
+        if any(outcome.new or outcome.amended for outcome in outcomes):
             self._announce()
         self._metrics.commit_readings.observe(sum(one.new for one in outcomes))
         for delivery, outcome in zip(deliveries, outcomes, strict=True):

@@ -1,4 +1,4 @@
-"""Tells whoever listens that readings came, as server-sent events.
+"""Tells whoever listens what came, as server-sent events.
 
 A listener is woken and asks the store what is new behind its own place, so
 nothing is queued for it and nothing can be missed, however slow it is.
@@ -6,17 +6,17 @@ nothing is queued for it and nothing can be missed, however slow it is.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sized
-from typing import Generic, TypeVar
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
 
-T = TypeVar("T", bound=Sized)
+P = TypeVar("P")
 
 _HEARTBEAT_S = 15.0
 _LOOK_S = 2.0  # another gateway on the same store wakes nobody here
 _LOCAL = 0
 
 
-class Live(Generic[T]):
+class Live:
     """Wakes listeners on one event loop, from any thread.
 
     Args:
@@ -54,26 +54,26 @@ class Live(Generic[T]):
         self._closed = True
         self._wake()
 
-    async def pages(
-        self, who: int, after: int, fetch: Callable[[int], tuple[T, int]]
-    ) -> AsyncIterator[tuple[T, int] | None]:
-        """Yield pages as they come, and None now and then so that silence shows.
+    async def events(
+        self, who: int, after: P, fetch: Callable[[P], tuple[str, P]]
+    ) -> AsyncIterator[str]:
+        """Yield events as they come, and now and then an empty one: silence shows.
 
         Args:
             who: The principal that listens.
             after: The listener's place.
-            fetch: Returns what is behind a place, empty if there is nothing, and the
-                place up to which there is no more. Called in a thread.
+            fetch: Returns what tells what is behind a place, empty if there is nothing,
+                and the place up to which there is no more. Called in a thread.
         """
         woken, quiet_s = asyncio.Event(), 0.0
         self._woken[woken] = who
         try:
             while not self._closed:
                 woken.clear()
-                page, after = await asyncio.to_thread(fetch, after)
-                if len(page):
+                event, after = await asyncio.to_thread(fetch, after)
+                if event:
                     quiet_s = 0.0
-                    yield page, after
+                    yield event
                     continue
                 try:
                     async with asyncio.timeout(_LOOK_S):
@@ -82,7 +82,7 @@ class Live(Generic[T]):
                     quiet_s += _LOOK_S
                 if quiet_s >= _HEARTBEAT_S:
                     quiet_s = 0.0
-                    yield None
+                    yield ""
         finally:
             del self._woken[woken]
 

@@ -38,9 +38,12 @@ class Openers:
     Args:
         tenant: The only tenant served; empty serves each.
         processes: The most processes; without it one less than there are cores.
+        behind: Whether to begin as behind a backlog: processes take a second to come.
     """
 
-    def __init__(self, tenant: str, processes: int | None = None) -> None:
+    def __init__(
+        self, tenant: str, processes: int | None = None, *, behind: bool = False
+    ) -> None:
         cores = len(os.sched_getaffinity(0))
         self._tenant = tenant
         self._most = min(cores - 1, _MOST_PROCESSES) if processes is None else processes
@@ -49,6 +52,8 @@ class Openers:
         self._ready: list[Future[None]] = []
         self._pressed_s = -_IDLE_S
         self._not_before_s = 0.0
+        if behind:
+            self._adapt(_BACKLOG)
 
     def open(self, messages: Sequence[Message], backlog: int) -> Opening:
         """Begin to open messages.

@@ -17,7 +17,7 @@ from gateway.live import Live
 from gateway.metrics import Metrics
 from gateway.page import Page
 from gateway.registry import Registry
-from gateway.store import Store, Stored
+from gateway.store import Store
 
 
 class Intake(Protocol):
@@ -53,7 +53,7 @@ class Parts:
 
     store: Store
     intake: Intake
-    live: Live[list[Stored]]
+    live: Live
     metrics: Metrics
     access: Access
     registry: Registry

@@ -316,6 +316,10 @@ class Store(Protocol):
         """Return the id of the reading that arrived last; 0 if there is none."""
         ...
 
+    def last_amended(self) -> int:
+        """Return the id of the amendment that arrived last; 0 if there is none."""
+        ...
+
     def devices(self, after: int, limit: int) -> list[StoredDevice]:
         """Return at most ``limit`` devices behind ``after``, in order of arrival."""
         ...

@@ -32,8 +32,10 @@ _BLOCK = 16_384  # as the sequence counts; no batch is longer
 _SETTINGS = """
     SET LOCAL lock_timeout = '10s';
     SET LOCAL idle_in_transaction_session_timeout = '30s';
-    SET LOCAL jit = off
-"""
+    SET LOCAL jit = off;
+    SELECT set_config('synchronous_commit', 'on', true)
+    WHERE current_setting('synchronous_commit') = 'off'
+"""  # a server that was let off the disk since the gateway's start would forget
 _BATCH = READING.index("batch")
 
 # Both as migration 0001 says: nobody takes keys away while they are looked up, and

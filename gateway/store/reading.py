@@ -143,6 +143,11 @@ class Reader:
         query = "SELECT coalesce(max(last_id), 0) FROM batch WHERE last_id <= :last"
         return int(self._rows(query, last=self._arrived("reading"))[0][0])
 
+    def last_amended(self) -> int:
+        """Return the id of the last amendment; 0 if there is none."""
+        query = "SELECT coalesce(max(id), 0) FROM amendment WHERE id <= :last"
+        return int(self._rows(query, last=self._arrived("reading"))[0][0])
+
     def devices(self, after: int, limit: int) -> list[StoredDevice]:
         """Return a page of devices."""
         last = self._arrived("device")

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 
 from gateway.access import Access, Unauthorised
 from gateway.exact import encode
-from gateway.store import StoreUnavailable
+from gateway.store import StoreRefused, StoreUnavailable
 from gateway.webhooks import Order, Taken, Webhooks
 from gateway.webhooks.message import Composer, Message, principal
 from gateway.webhooks.post import Unreachable, post
@@ -31,6 +31,7 @@ _AT_A_TIME = 8
 _MESSAGES = 20
 _FIRST_WAIT_S = 5.0
 _LONGEST_WAIT_S = 3_600.0
+_DOUBLINGS = 10  # past the longest wait; after a thousand no float would hold it
 
 _ABOUT = {"Content-Type": "application/json", "User-Agent": "vitalwire-gateway"}
 
@@ -229,7 +230,8 @@ class Courier:
                 if through is not None:
                     self._hooks.give_up(self._holder, stretch, through, problem)
                     _log.error("webhook.dead", extra={"webhook": hook.id})
-        back_off_s = min(_FIRST_WAIT_S * 2**stretch.attempts, _LONGEST_WAIT_S)
+        doubled = 2 ** min(stretch.attempts, _DOUBLINGS)
+        back_off_s = min(_FIRST_WAIT_S * doubled, _LONGEST_WAIT_S)
         # Not all at once, when many have failed together.
         back_off_s *= 0.5 + 0.5 * self._chance()
         due_s = max(back_off_s, min(wait_s, _LONGEST_WAIT_S))
@@ -244,7 +246,7 @@ class Courier:
 
     def _broken(self, taken: Taken) -> None:
         now_ms = self._now_ms()
-        with suppress(StoreUnavailable):  # the lease ends by itself
+        with suppress(StoreRefused, StoreUnavailable):  # the lease ends by itself
             self._hooks.failed(
                 self._holder,
                 taken.stretch,

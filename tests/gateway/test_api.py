@@ -19,9 +19,9 @@ from gateway.api.paging import cursor
 from gateway.live import Live
 from gateway.metrics import Metrics
 from gateway.registry import Registry
-from gateway.store import Refused, Stored, StoreUnavailable
+from gateway.store import Filter, Refused, Store, StoreUnavailable
 from gateway.store.sqlite import SqliteStore
-from protocols.observation import Device, Kind, State
+from protocols.observation import Device, Kind, Reading, State
 from protocols.uplink.topics import Station
 from tests.gateway.stations import STATION, accepted, glucose, pressure
 
@@ -39,7 +39,7 @@ def parts_of(
     store: SqliteStore,
     intake: Way | None = None,
     metrics: Metrics | None = None,
-    live: Live[list[Stored]] | None = None,
+    live: Live | None = None,
     *,
     open_local: bool = True,
 ) -> api.Parts:
@@ -57,7 +57,7 @@ def parts_of(
 async def client(
     store: SqliteStore, intake: Way | None = None, metrics: Metrics | None = None
 ) -> AsyncIterator[httpx.AsyncClient]:
-    live: Live[list[Stored]] = Live()
+    live: Live = Live()
     live.open()
     parts = parts_of(store, intake, metrics, live)
     transport = httpx.ASGITransport(api.build(parts), raise_app_exceptions=False)
@@ -290,38 +290,57 @@ def test_the_page_asks_nobody_else(store: SqliteStore) -> None:
     assert len(plotly.content) > 1_000_000
 
 
-def news(
-    store: SqliteStore,
-    act: Callable[[Live[list[Stored]]], Coroutine[object, object, None]],
-    last_event_id: str | None = None,
-) -> list[list[str]]:
-    """Listen while ``act`` acts; return the ids that each event told."""
+@pytest.fixture(params=["sqlite", "postgres"])
+def either(request: pytest.FixtureRequest) -> Store:
+    found: Store = request.getfixturevalue(f"{request.param}_store")
+    return found
 
-    async def listen() -> list[list[str]]:
-        live: Live[list[Stored]] = Live()
+
+def news(
+    store: Store,
+    act: Callable[[Live], Coroutine[object, object, None]],
+    last_event_id: str | None = None,
+) -> tuple[list[tuple[list[str], list[str]]], str]:
+    """Listen while ``act`` acts; return what was told, and the last event's id.
+
+    Of each event the ids of readings, and of those that others amend.
+    """
+
+    async def listen() -> list[str]:
+        live = Live()
         live.open()
         events = stream(
             parts_of(store, live=live), LOCAL, None, last_event_id
         ).body_iterator
-        told = [await anext(events)]
+        told = [str(await anext(events))]
         acting = asyncio.create_task(act(live))
-        told += [text async for text in events]
+        told += [str(text) async for text in events]
         await acting
-        return [
-            [one["id"] for one in json.loads(line.removeprefix("data: "))["readings"]]
-            for text in told
-            for line in text.splitlines()
-            if line.startswith("data: ")
-        ]
+        return "".join(told).splitlines()
 
-    return asyncio.run(listen())
+    lines = asyncio.run(listen())
+    data = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+    told = [
+        (
+            [one["id"] for one in some["readings"]],
+            [one["reading"] for one in some["amendments"]],
+        )
+        for some in data
+    ]
+    return told, [line[4:] for line in lines if line.startswith("id: ")][-1]
+
+
+async def leave(live: Live) -> None:
+    """Listen to what is there, and no longer."""
+    await asyncio.sleep(0.2)
+    live.close()
 
 
 def test_listeners_are_told_of_what_comes(store: SqliteStore) -> None:
     """From another thread, as the store's; and only of what came since."""
     store.commit([accepted(1, glucose(1))])
 
-    async def act(live: Live[list[Stored]]) -> None:
+    async def act(live: Live) -> None:
         for counter in (2, 3):
             await asyncio.sleep(0.05)
             control = glucose(counter + 9, kind=Kind.CONTROL_SOLUTION)
@@ -332,17 +351,56 @@ def test_listeners_are_told_of_what_comes(store: SqliteStore) -> None:
         await asyncio.sleep(0.05)
         live.close()
 
-    assert news(store, act) == [["2"], ["4"]]
+    assert news(store, act)[0] == [(["2"], []), (["4"], [])]
 
 
 def test_a_listener_who_comes_back_misses_nothing(store: SqliteStore) -> None:
     store.commit([accepted(1, glucose(1), glucose(2), glucose(3))])
 
-    async def act(live: Live[list[Stored]]) -> None:
-        await asyncio.sleep(0.05)
-        live.close()
+    assert news(store, leave, last_event_id=cursor(1))[0] == [(["2", "3"], [])]
 
-    assert news(store, act, last_event_id=cursor(1)) == [["2", "3"]]
+
+def again(*sequences: int, kind: Kind = Kind.GLUCOSE) -> list[Reading]:
+    """Return other reports of readings."""
+    return [glucose(one, kind=kind, status=("battery_low",)) for one in sequences]
+
+
+def test_listeners_are_told_of_other_reports_and_each_once(either: Store) -> None:
+    """While they listen and nothing new comes, and of those before they came back."""
+    either.commit([accepted(1, glucose(1), glucose(2), glucose(3))])
+    either.commit([accepted(9, *again(1))])
+    _, two, three = (str(one.id) for one in either.readings(Filter(), 0, 9))
+
+    async def act(live: Live) -> None:
+        await asyncio.sleep(0.05)
+        either.commit([accepted(2, *again(2))])
+        live.announce()
+        await leave(live)
+
+    told, place = news(either, act)
+    assert told == [([], [two])]
+    either.commit([accepted(3, *again(3), glucose(4))])
+    (four,) = either.readings(Filter(), int(three), 9)
+    assert news(either, leave, place)[0] == [([str(four.id)], [three])]
+
+
+def test_other_reports_of_checks_are_not_told(store: SqliteStore) -> None:
+    """As checks with control solution are not; and they hold up nothing else."""
+    checks, kind = range(2, 302), Kind.CONTROL_SOLUTION
+    store.commit([accepted(1, glucose(1), *(glucose(n, kind=kind) for n in checks))])
+    _, place = news(store, leave)
+    store.commit([accepted(2, *again(*checks, kind=kind)), accepted(3, *again(1))])
+
+    assert news(store, leave, place)[0] == [([], ["1"])]
+
+
+def test_a_place_among_readings_alone_is_the_end_of_other_reports(
+    store: SqliteStore,
+) -> None:
+    """An older gateway told no other."""
+    store.commit([accepted(1, glucose(1), glucose(2)), accepted(2, *again(1))])
+
+    assert news(store, leave, cursor(1))[0] == [(["2"], [])]
 
 
 def test_a_bad_last_event_id_is_named(store: SqliteStore) -> None:

@@ -93,6 +93,21 @@ def test_messages_over_mosquitto(
     run_messages(connect, store, mosquitto.port, protocol)
 
 
+def test_what_is_told_otherwise_is_announced(
+    broker: Broker, store: SqliteStore, connect: Connect
+) -> None:
+    """Who listens would else not hear of it before something new comes."""
+    announced = threading.Semaphore(0)
+    ingest = connect(broker.port, store, announce=announced.release)
+    assert ingest.wait_connected(15)
+    other = glucose(1, status=("battery_low",))
+    with sender(broker.port) as station:
+        for counter, reading, news in ((1, glucose(1), True), (2, other, True),
+                                       (3, other, False)):  # fmt: skip
+            assert station.entry(station.send(message(counter, reading)))
+            assert announced.acquire(timeout=5 if news else 0.2) is news
+
+
 def test_many_batches_of_many_stations_are_all_receipted(
     broker: Broker, store: SqliteStore, connect: Connect
 ) -> None:

@@ -48,6 +48,17 @@ def test_another_process_says_the_same(openers: Openers) -> None:
     assert _told(openers, MANY) == here
 
 
+def test_what_was_down_has_its_processes_before_the_first_message() -> None:
+    """A backlog waits for a gateway that starts; processes take a second to come."""
+    openers = Openers("", processes=1, behind=True)
+    try:
+        assert active_children()
+        assert eventually(lambda: all(one.done() for one in openers._ready), 60)
+        assert len(_told(openers, len(SENT))) == len(SENT)
+    finally:
+        openers.close()
+
+
 def test_a_process_that_dies_loses_no_message(openers: Openers) -> None:
     """The kernel kills the largest when memory runs out."""
     assert eventually(lambda: _is_elsewhere(openers), 60)

@@ -143,6 +143,7 @@ def test_an_amendment_that_comes_late_is_not_stepped_over(postgres_url: str) -> 
             fast.commit([accepted(2, amended(2), station=OTHER)])
 
             assert reader.amended(0, 10) == []
+            assert reader.last_amended() == 0
 
         assert late.result() == [Outcome(amended=1)]
         assert [one.stored.station for one in reader.amended(0, 10)] == [STATION, OTHER]
@@ -541,6 +542,24 @@ def test_a_store_is_used_by_an_older_gateway_unless_it_forbids_it(
 def test_a_server_that_may_forget_is_refused(postgres_url: str) -> None:
     with pytest.raises(StoreUnusable, match="synchronous_commit off"):
         PostgresStore(f"{postgres_url}&options=-csynchronous_commit%3Doff")
+
+
+def test_a_commit_waits_for_the_disk_whatever_the_server_is_set_to_later(
+    postgres_url: str,
+) -> None:
+    """A reading that was receipted would else be gone with the server's memory."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(
+            "ALTER TABLE batch ADD COLUMN waits text "
+            "DEFAULT current_setting('synchronous_commit')"
+        )
+        with gateways(postgres_url, 1) as (store,):
+            connection.execute(
+                f"ALTER DATABASE {connection.info.dbname} SET synchronous_commit = off"
+            )
+            store.commit([accepted(1, glucose(1))])
+        found = connection.execute("SELECT waits FROM batch").fetchall()
+    assert found == [("on",)]
 
 
 def test_a_commit_is_not_compiled_for(postgres_url: str) -> None:

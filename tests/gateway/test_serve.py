@@ -56,7 +56,8 @@ def test_a_reading_goes_from_mqtt_to_http(tmp_path: Path) -> None:
         answer = httpx.get(said["http"] + "api/v1/readings")
         assert '"value":5.50,' in answer.text
         assert json.loads(told.removeprefix("data: ")) == {
-            "readings": [{"id": "1", "device": "meter-1", "kind": "glucose"}]
+            "readings": [{"id": "1", "device": "meter-1", "kind": "glucose"}],
+            "amendments": [],
         }
         process.send_signal(signal.SIGTERM)
         _, logs = process.communicate(timeout=10)

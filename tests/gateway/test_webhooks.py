@@ -228,6 +228,23 @@ def test_a_message_is_sent_again_until_it_is_answered(
     assert bench.stretch(hook).attempts == 0
 
 
+def test_what_has_failed_all_year_is_still_tried_each_hour(
+    bench: Bench, there: Receiver
+) -> None:
+    """As long as `give_up_hours` allows."""
+    hook, _ = bench.add(there.url)
+    there.answer = lambda asked: status(asked, 500)
+    bench.arrive(1)
+    with bench.store.database.change() as change:
+        change.rows("UPDATE stretch SET attempts = 8760")
+
+    bench.work()
+
+    found = bench.stretch(hook)
+    assert (found.attempts, found.problem) == (8_761, "answered 500")
+    assert found.due_ms == bench.clock() + _HOUR_MS
+
+
 def test_a_receiver_that_asks_for_time_is_given_it(
     bench: Bench, there: Receiver
 ) -> None:
@@ -333,6 +350,25 @@ def test_a_damaged_row_in_the_store_stops_no_other_webhook(
     asyncio.run(run())
     assert "its log says how" in bench.stretch(behind).problem
     assert bench.stretch(on).after == bench.store.last()
+
+
+def test_a_stretch_that_cannot_be_noted_as_failed_stops_no_other_webhook(
+    bench: Bench, there: Receiver
+) -> None:
+    """What can't be read is there, and so is what the store will not keep of that."""
+    bench.add(there.url)
+    bench.arrive(1)
+    with bench.store.database.change() as change:
+        change.rows("UPDATE reading SET \"values\" = '[]'")
+        change.rows("UPDATE stretch SET attempts = :most", most=(1 << 63) - 1)
+    bench.add(there.url)
+    bench.arrive(2)
+
+    assert bench.work() == 2
+
+    assert there.ids == [str(bench.store.last())]
+    bench.clock.now_ms += _HOUR_MS
+    assert bench.work() == 1, "its lease has ended by itself"
 
 
 def test_twenty_webhooks_are_told_eight_at_a_time_and_each_once(
