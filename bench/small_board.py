@@ -49,9 +49,10 @@ _CLEAN = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
 
 # `vitalwire agent run`, with a clock that notices when its loop is held up.
 _AGENT = """
-import asyncio, json, sys, time
+import asyncio, gc, json, sys, time
 from pathlib import Path
 from edge_agent import cli
+gc.disable()
 from edge_agent import app, config
 
 async def run(path, folder):

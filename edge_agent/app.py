@@ -1,6 +1,7 @@
 """The agent's composition root: builds all parts, runs one task per device."""
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -89,6 +90,8 @@ def bring_kernels() -> None:
 
 async def _start(health: Health) -> None:
     """Do the rest of the start, beside the first visits, and let go of what it took."""
+    gc.freeze()  # all that is there by now stays
+    gc.enable()  # the command put it off
     await asyncio.to_thread(let_go)  # so that never all of it is there at once
     await asyncio.to_thread(bring_kernels)
     from protocols import compiled  # noqa: PLC0415 - as `bring_kernels` says

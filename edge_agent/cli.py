@@ -1,6 +1,7 @@
 """The ``vitalwire`` command: the agent, and what a technician asks of a device."""
 
 import asyncio
+import gc
 import logging
 import re
 import sys
@@ -10,7 +11,6 @@ from pathlib import Path
 from time import time
 
 import click
-import simplejson
 
 from edge_agent.commands import Group
 from protocols import kinds
@@ -115,6 +115,7 @@ def run(path: Path, data: Path) -> None:
     Example:
         vitalwire agent run --config vitalwire.toml --data /var/lib/vitalwire
     """
+    gc.disable()  # what a start imports stays: looking through it finds no garbage
     from edge_agent import app, config  # noqa: PLC0415 - takes half a second
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level="INFO")
@@ -319,6 +320,8 @@ def _print_kinds(*, as_json: bool) -> None:
 
 
 def _decode_line(line: str) -> Shown:
+    import simplejson  # noqa: PLC0415 - no start of an agent waits for it
+
     try:
         match simplejson.loads(line):
             case {"kind": str(kind), "hex": str(payload), **more}:
@@ -359,6 +362,8 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _dumps(shown: object) -> str:
     """Return JSON on one line, in which a decimal keeps its digits."""
+    import simplejson  # noqa: PLC0415 - as above
+
     return simplejson.dumps(shown, use_decimal=True)
 
 
