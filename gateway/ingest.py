@@ -40,6 +40,7 @@ from protocols.uplink.topics import Station, station_of
 _GROUP = 64
 _AT_ONCE = 16
 _BACK_OFF_S = (0.05, 5.0)
+_LONG_S = 10.0  # for a commit: a database may stand still and keep its line
 _LOOK_UP_S = 0.2  # how often a thread that waits looks whether it should stop
 _TOLD_S = 10.0  # how often at most a station's flood is logged
 
@@ -106,12 +107,14 @@ class Ingest:
         self._queue = FairQueue[Station | None, _Waiting](source.most + 1)
         self._stopping = Event()
         self._commit_good = True
+        self._committing_s: float | None = None  # since when
         self._worker = Thread(target=self._work, name="ingest", daemon=True)
         self._put_off: Counter[Station | None] = Counter()
         self._told_s = monotonic() - _TOLD_S
         metrics.queue.set_function(self._queue.__len__)
         metrics.queue_age_s.set_function(self._queue.oldest_s)
         metrics.unsent_receipt_s.set_function(source.unsent_s)
+        metrics.commit_good.set_function(lambda: self.commit_good)
         metrics.connected.set_function(lambda: source.connected)
 
     @property
@@ -121,8 +124,10 @@ class Ingest:
 
     @property
     def commit_good(self) -> bool:
-        """Whether the last commit went through; true before the first."""
-        return self._commit_good
+        """Whether the last commit went through, and none has been at it for long."""
+        since_s = self._committing_s
+        is_long = since_s is not None and monotonic() - since_s > _LONG_S
+        return self._commit_good and not is_long
 
     @property
     def working(self) -> bool:
@@ -227,6 +232,7 @@ class Ingest:
         """Commit until it succeeds; None if it had not when told to stop."""
         back_off_s = _BACK_OFF_S[0]
         while not self._stopping.is_set():
+            self._committing_s = monotonic()
             try:
                 with self._metrics.commit_s.time():
                     outcomes = self._store.commit(deliveries)
@@ -243,8 +249,9 @@ class Ingest:
                 deliveries = [refuse(messages[0], str(error))]
             else:
                 self._commit_good = True
-                self._metrics.commit_good.set(1)
                 return deliveries, outcomes
+            finally:
+                self._committing_s = None
         return None
 
     def _commit_singly(
@@ -263,7 +270,6 @@ class Ingest:
 
     def _commit_failed(self, error: StoreUnavailable, again_in_s: float) -> None:
         self._commit_good = False
-        self._metrics.commit_good.set(0)
         self._metrics.retries.inc()
         more = {"reason": str(error), "again_in_s": again_in_s}
         _log.error("store.unavailable", extra=more)

@@ -38,7 +38,7 @@ class Metrics:
         commit_s: How long a commit took, in s.
         commit_readings: How many readings a commit brought.
         connected: 1 while subscribed at the broker.
-        commit_good: 1 while the last commit went through.
+        commit_good: 1 while the last commit went through, and none takes long.
     """
 
     def __init__(self) -> None:
@@ -65,7 +65,6 @@ class Metrics:
         )
         self.connected = self._gauge("broker_connected", "1 while subscribed")
         self.commit_good = self._gauge("commit_good", "1 while commits go through")
-        self.commit_good.set(1)
         for result in ("stored", "duplicate", "amended", "withheld"):
             self.readings.labels(result)
         for kind in ("batch", "status", "refused"):

@@ -24,7 +24,9 @@ def router(parts: Parts) -> APIRouter:
         """Say whether readings can come in and be kept."""
         wrong = {
             "broker": "" if parts.intake.connected else "not connected",
-            "store": "" if parts.intake.commit_good else "the last commit failed",
+            "store": ""
+            if parts.intake.commit_good
+            else "the last commit failed, or one takes long",
             "ingest": "" if parts.intake.working else "not running",
         }
         if not any(wrong.values()):

@@ -170,6 +170,36 @@ def test_nothing_is_told_while_commits_fail(
     store.close()
 
 
+def test_a_commit_that_takes_long_is_told(
+    broker: Broker, tmp_path: Path, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database on a disk that hangs breaks no line, and answers nothing."""
+    monkeypatch.setattr("gateway.ingest._LONG_S", 0.2)
+    answered = threading.Event()
+
+    class Still(Watched):
+        def commit(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
+            assert answered.wait(30)
+            return super().commit(deliveries)
+
+    store, metrics = Still(tmp_path / "still.sqlite"), Metrics()
+    ingest = connect(broker.port, store, metrics)
+    assert ingest.wait_connected(15)
+    assert ingest.commit_good
+    with sender(broker.port) as station:
+        digest = station.send(message(1, glucose(1)))
+        assert eventually(lambda: not ingest.commit_good)
+        assert value(metrics, "commit_good") == 0
+
+        answered.set()
+
+        assert station.entry(digest).result == Result.STORED
+    assert eventually(lambda: ingest.commit_good)
+    assert value(metrics, "commit_good") == 1
+    ingest.stop()
+    store.close()
+
+
 @pytest.mark.integration
 def test_a_gateway_stopped_before_its_commit_gets_the_message_again(
     broker: Broker, tmp_path: Path, connect: Connect
