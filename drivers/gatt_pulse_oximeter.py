@@ -8,13 +8,14 @@ Source:   Bluetooth SIG, Pulse Oximeter Service 1.0.1, Pulse Oximeter Profile 1.
 Tested:   firmware_sim.devices.gatt_pulse_oximeter; no hardware yet.
 """
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from decimal import Decimal
 
 from drivers.sdk import (
     MOST_PACKETS,
+    Checkpoint,
     Event,
     GattDriver,
     GattLink,
@@ -22,6 +23,7 @@ from drivers.sdk import (
     Kind,
     NoReply,
     Observation,
+    Packet,
     Quantity,
     Retold,
     State,
@@ -29,6 +31,7 @@ from drivers.sdk import (
     Unit,
     Value,
     Write,
+    filling_now,
     identify,
     read_clock,
     receive,
@@ -45,6 +48,8 @@ from protocols.medfloat import Number, show_number
 
 _CONTROL_POINT = racp.RECORD_ACCESS_CONTROL_POINT
 _ALL = racp.Request(racp.OpCode.REPORT_STORED_RECORDS, racp.Operator.ALL_RECORDS)
+_SENT = racp.Response(_ALL.op_code, racp.Value.SUCCESS)
+_NOTHING_STORED = racp.Response(_ALL.op_code, racp.Value.NO_RECORDS_FOUND)
 _NO_PERSONS = (
     MeasurementStatus.DEMONSTRATION
     | MeasurementStatus.TESTING
@@ -72,33 +77,53 @@ async def _stored(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
     identity = terms.identity
     if identity is None:
         yield (identity := await identify(link))
+    filling = terms.mark
+    if filling is None:  # by a mark it is known that all of it is told again
+        yield Checkpoint(filling := 0)
     await link.subscribe(_CONTROL_POINT)
     await link.subscribe(pulse_oximeter.PLX_SPOT_CHECK)
     if (clock := await read_clock(link)) is not None:
         yield clock
     await link.write(_CONTROL_POINT, _ALL.encode())
-    memory = Retold()
-    for _ in range(MOST_PACKETS):
+    memory = _memory(filling)
+    for count in range(MOST_PACKETS):
         packet = await receive(link, racp.PROCEDURE_TIMEOUT_S)
-        if packet.uuid == _CONTROL_POINT:
-            _end(packet.payload)
+        is_end = packet.uuid == _CONTROL_POINT
+        is_empty = is_end and _says_empty(packet.payload) and not count
+        now = filling_now(filling, is_empty=is_empty)
+        if now != filling:
+            yield Checkpoint(filling := now)
+        if is_end:
             return
         for event in DRIVER.decode(packet, identity):
             yield memory.place(event)
     raise NoReply(f"the oximeter sent {MOST_PACKETS} packets and did not stop")
 
 
-def _end(payload: bytes) -> None:
+def _says_empty(payload: bytes) -> bool:
     """Check that the indication which ends the procedure says that it is complete.
 
     Spot checks are indications: between that and the request none can be missing.
+
+    Returns:
+        Whether it says that nothing is stored.
     """
     answer = racp.decode_answer(payload)
-    if answer not in (
-        racp.Response(_ALL.op_code, racp.Value.SUCCESS),
-        racp.Response(_ALL.op_code, racp.Value.NO_RECORDS_FOUND),
-    ):
+    if answer not in (_SENT, _NOTHING_STORED):
         raise racp.Incomplete(f"the oximeter ends its stored records with {answer}")
+    return answer == _NOTHING_STORED
+
+
+def _memory(filling: int) -> Retold:
+    """Return what places the records of a memory, of which one is told next."""
+    return Retold(filling=filling_now(filling, is_empty=False))
+
+
+def _recover(packets: Sequence[Packet], terms: Terms) -> Iterator[Event]:
+    memory = None if terms.mark is None else _memory(terms.mark)
+    for packet in packets:
+        for event in DRIVER.decode(packet, terms.identity or Identity()):
+            yield event if memory is None else memory.place(event)
 
 
 def _observation(payload: bytes, _identity: Identity) -> Iterator[Observation]:
@@ -148,5 +173,6 @@ DRIVER = GattDriver(
     writes=(Write(rb"\x01\x01", "ask for all stored spot checks", _CONTROL_POINT),),
     on={pulse_oximeter.PLX_SPOT_CHECK: _observation},
     session=_session,
+    recover=_recover,
     once_only=True,
 )

@@ -47,8 +47,8 @@ async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
         yield one
 
 
-def _recover(packets: Sequence[Packet], identity: Identity) -> Iterator[Event]:
-    pairs = _Pairs()
+def _recover(packets: Sequence[Packet], terms: Terms) -> Iterator[Event]:
+    identity, pairs = terms.identity or Identity(), _Pairs()
     for packet in packets:
         for event in DRIVER.decode(packet, identity):
             yield from pairs.add(event)

@@ -2,15 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from protocols.observation import POSITION, Observation, is_undated, is_unset
 
 _E = TypeVar("_E")
 
 USER_BITS = 31  # of a `Checkpoint` that holds a mark for each of two users
+FILLING_BITS = 12  # of one user's; 5 of them fit into a `Checkpoint`
+_SLOT_BITS, _NUMBER_BITS, _STAMP_BITS = 9, 17, 24  # of a `RecordMark`
+_RETELLS = 1 << 62  # likewise; earlier versions did not set it
 
 
 def mark_of(newest: Sequence[bytes], count: int = 0, *, bits: int = 56) -> int:
@@ -64,7 +67,46 @@ def with_user(marks: int, user: int, mark: int) -> int:
     return marks ^ (of_user(marks, user) ^ mark) << user * USER_BITS
 
 
-def apart(events: Iterable[_E], *, undated_again: bool = True) -> Iterator[_E]:
+def filling_now(filling: int, *, is_empty: bool) -> int:
+    """Return which filling of its memory a device is at, to go into the next mark.
+
+    A record that only its place tells from others looks, behind an erasure, like the
+    one that had this place before. So it is told with its filling, and what is stored
+    behind a visit that found nothing is of another one.
+
+    Args:
+        filling: That of the last mark; 0 without one.
+        is_empty: The device itself says that nothing is stored, as no refusal does and
+            no silence; else there is a record.
+
+    Returns:
+        0 to 4095; odd where it is empty, so that it stays what it is until it is not.
+    """
+    return (filling | 1 if is_empty else filling + 1 & ~1) % (1 << FILLING_BITS)
+
+
+def fillings_now(mark: int, users: Iterable[Sequence[object]]) -> int:
+    """Return the same of each user's memory, in one mark.
+
+    Args:
+        mark: That of the last visit; 0 at the first one.
+        users: What each user's memory holds, by the device's own word; 5 at most.
+    """
+    for user, records in enumerate(users):
+        filling = filling_of(mark, user)
+        now = filling_now(filling, is_empty=not records)
+        mark ^= (filling ^ now) << user * FILLING_BITS
+    return mark
+
+
+def filling_of(mark: int, user: int) -> int:
+    """Return which filling one user's memory is at, of what `fillings_now` gave."""
+    return mark >> user * FILLING_BITS & (1 << FILLING_BITS) - 1
+
+
+def apart(
+    events: Iterable[_E], *, undated_again: bool = True, filling: int = 0
+) -> Iterator[_E]:
     """Yield events, the observations told apart that else were the same reading.
 
     A device that keeps neither a number nor seconds may hold two of one minute
@@ -75,7 +117,9 @@ def apart(events: Iterable[_E], *, undated_again: bool = True) -> Iterator[_E]:
             from the start of the memory or at least of their minute.
         undated_again: Those without a date are told at each visit too, from the start
             of the memory; False for a driver that tells them ``undated_once``.
+        filling: Of the memory; even, as `filling_now` has it where there are records.
     """
+    since = _since(filling)
     counts: Counter[object] = Counter()
     for event in events:
         if not isinstance(event, Observation):
@@ -84,7 +128,7 @@ def apart(events: Iterable[_E], *, undated_again: bool = True) -> Iterator[_E]:
         facts = event.kind, event.slot, event.device_time, event.values
         counts[facts] += 1
         if undated_again if is_undated(event) else counts[facts] > 1:
-            yield replace(event, context=_placed(event, str(counts[facts])))
+            yield replace(event, context=_placed(event, f"{since}{counts[facts]}"))
         else:
             yield event
 
@@ -98,10 +142,11 @@ class Retold:
     Args:
         since: What its place is counted from, as the mark of the visit; empty for the
             start of the memory.
+        filling: Of the memory; even, as `filling_now` has it where there are records.
     """
 
-    def __init__(self, since: str = "") -> None:
-        self._since = since
+    def __init__(self, since: str = "", filling: int = 0) -> None:
+        self._since = since + _since(filling)
         self._counts: Counter[object] = Counter()
 
     def place(self, event: _E) -> _E:
@@ -112,6 +157,64 @@ class Retold:
         self._counts[facts] += 1
         position = f"{self._since}{self._counts[facts]}"
         return replace(event, context=_placed(event, position))
+
+
+@dataclass(frozen=True, slots=True)
+class RecordMark:
+    """What is known of a memory of numbered records from one visit to the next.
+
+    Attributes:
+        newest: The number of the newest record that came; None if none is known.
+        user: Our user in the device, 0 to 255; None if we have none.
+        stamp: What tells that record from another of its number, 24 bits; 0 if nothing
+            does.
+        filling: Of the memory, as `filling_now` has it; None if the device is not known
+            to have one that it tells again.
+    """
+
+    newest: int | None = None
+    user: int | None = None
+    stamp: int = 0
+    filling: int | None = None
+
+    @classmethod
+    def of(cls, packed: int) -> Self:
+        """Read a checkpoint's mark."""
+        rest, user = divmod(packed % _RETELLS, 1 << _SLOT_BITS)
+        rest, newest = divmod(rest, 1 << _NUMBER_BITS)
+        filling, stamp = divmod(rest, 1 << _STAMP_BITS)
+        return cls(
+            newest - 1 if newest else None,
+            user - 1 if user else None,
+            stamp,
+            filling if packed >= _RETELLS else None,
+        )
+
+    @property
+    def packed(self) -> int:
+        """A checkpoint's mark."""
+        newest = 0 if self.newest is None else self.newest + 1
+        user = 0 if self.user is None else self.user + 1
+        packed = (self.filling or 0) << _STAMP_BITS | self.stamp
+        packed = (packed << _NUMBER_BITS | newest) << _SLOT_BITS | user
+        return packed if self.filling is None else packed | _RETELLS
+
+    def filled(self, *, is_empty: bool) -> Self:
+        """Return it behind a record, or behind an answer that there is none."""
+        return replace(self, filling=filling_now(self.filling or 0, is_empty=is_empty))
+
+    def memory(self) -> Retold:
+        """Return what places the records that are told behind it."""
+        start = b""
+        if self.newest is not None:
+            # With a stamp that record is told again; it has no place.
+            start = (self.newest + (self.stamp == 0)).to_bytes(3, "little")[:2]
+        return Retold(f"{start.hex()}+", self.filled(is_empty=False).filling or 0)
+
+
+def _since(filling: int) -> str:
+    """Return what a place is counted from; nothing in the first filling."""
+    return f"{filling}+" if filling else ""
 
 
 def _placed(seen: Observation, position: str) -> tuple[tuple[str, str], ...]:

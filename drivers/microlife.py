@@ -164,9 +164,9 @@ def _events(payload: bytes, mark: int | None) -> Iterator[Event]:
             "missing is asked for again at the next visit"
         )
     yield from new
-    if raw:
-        told = mark_of(raw[-_KNOWN:], len(raw), bits=_DIGEST_BITS)
-        yield Checkpoint(with_user(mark or 0, user, told))
+    # An equal record behind an erasure is a new one.
+    told = mark_of(raw[-_KNOWN:], len(raw), bits=_DIGEST_BITS) if raw else 0
+    yield Checkpoint(with_user(mark or 0, user, told))
 
 
 def _observation(record: Record, slot: int | None) -> Observation:

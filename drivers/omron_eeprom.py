@@ -114,7 +114,10 @@ async def _records(
             failure = NoReply(_UNTRUSTED.format(len(late)))
         problem = problem or failure
         is_served = is_served or walk.is_served
-        mark = with_user(mark, user, walk.mark or users_last)
+        # An equal record behind an erasure is a new one.
+        is_empty = failure is None and _says_empty(model, user, index)
+        kept = 0 if is_empty else users_last
+        mark = with_user(mark, user, walk.mark or kept)
     if not is_served:
         raise problem or NoReply("the cuff gives the records of no user")
     for waited in undated:
@@ -122,6 +125,14 @@ async def _records(
     yield Checkpoint(mark)
     if problem is not None:
         raise problem
+
+
+def _says_empty(model: omron_models.Model, user: int, index: bytes) -> bool:
+    """Whether the index says, in so many words, that a user has no records."""
+    try:
+        return omron_memory.newest_slot(model, user, index) is None
+    except DecodeError:
+        return False
 
 
 async def _walk(link: GattLink, cuff: "_Cuff", walk: Walk) -> NoReply | LinkLost | None:

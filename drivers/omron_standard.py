@@ -14,7 +14,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 from zlib import crc32
@@ -34,8 +34,8 @@ from drivers.sdk import (
     NoReply,
     Observation,
     Packet,
+    RecordMark,
     Refused,
-    Retold,
     Terms,
     Undecoded,
     Write,
@@ -53,6 +53,8 @@ from protocols.vendor.omron_measurement import Flag, Measurement, Parts, Whole
 
 _STANDARD = blood_pressure.BLOOD_PRESSURE_MEASUREMENT
 _RACP = racp.RECORD_ACCESS_CONTROL_POINT
+_ALL = bytes([racp.Operator.ALL_RECORDS])
+_REPORT_ALL = bytes([racp.OpCode.REPORT_STORED_RECORDS]) + _ALL
 _USERS = user_data.USER_CONTROL_POINT
 
 _CLOCK_S = 2.0  # within which the cuff tells its clock, once asked to
@@ -61,7 +63,6 @@ _SILENCE_S = 10.0  # after which it has no more to send
 _MOST = 10_000  # packets in one visit
 _CLOCK_TOLERANCE = timedelta(minutes=10)  # newer ones refuse to be set by less
 _DATA_FIELD_IGNORED = 0x80  # it took the time, and not the rest
-_USER_BITS, _NUMBER_BITS = 9, 17  # of a mark
 
 
 async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
@@ -75,9 +76,12 @@ async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
     if (shown := await cuff.clock()) is not None:
         yield DeviceClock(shown)
         await cuff.set_clock(terms, shown)
-    mark = _Mark.of(terms.mark or 0)
+    mark = known = RecordMark.of(terms.mark or 0)
     if link.has(_USERS) and terms.key is not None:
         mark = replace(mark, user=await cuff.consent(terms.key, mark.user))
+    if link.has(_RACP):
+        mark = replace(mark, filling=mark.filling or 0)
+    if mark != known:
         yield Checkpoint(mark.packed)
     await link.subscribe(measurement)
     if link.has(_RACP):
@@ -90,35 +94,6 @@ async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
             yield event
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    """What is known of a cuff from one visit to the next.
-
-    Attributes:
-        newest: The number of the newest record that came; None if none is known.
-        user: Our user in the cuff; None if we have none.
-        stamp: What tells that record from another of its number; 0 if nothing does.
-    """
-
-    newest: int | None = None
-    user: int | None = None
-    stamp: int = 0
-
-    @classmethod
-    def of(cls, packed: int) -> "_Mark":
-        """Read a checkpoint's mark."""
-        rest, user = divmod(packed, 1 << _USER_BITS)
-        stamp, newest = divmod(rest, 1 << _NUMBER_BITS)
-        return cls(newest - 1 if newest else None, user - 1 if user else None, stamp)
-
-    @property
-    def packed(self) -> int:
-        """A checkpoint's mark."""
-        newest = 0 if self.newest is None else self.newest + 1
-        user = 0 if self.user is None else self.user + 1
-        return (self.stamp << _NUMBER_BITS | newest) << _USER_BITS | user
-
-
 def _stamp(event: Event) -> int:
     """Return what tells a record from another; 0 for one not to be told again.
 
@@ -126,10 +101,23 @@ def _stamp(event: Event) -> int:
     each time.
     """
     if not isinstance(event, Observation):
-        return crc32(event.payload) if isinstance(event, Undecoded) else 0
+        return _sum(event.payload) if isinstance(event, Undecoded) else 0
     moment = None if event.device_time is None else event.device_time.moment
     is_dated = moment is not None and moment.year >= FIRST_YEAR
-    return crc32(b"".join(event.raw)) if is_dated or event.sequence is not None else 0
+    return _sum(*event.raw) if is_dated or event.sequence is not None else 0
+
+
+def _sum(*raw: bytes) -> int:
+    return crc32(b"".join(raw)) & 0xFFFFFF or 1
+
+
+def _says_empty(request: bytes, answer: bytes) -> bool:
+    """Whether the answer to a request says that there are no records at all."""
+    end = racp.decode_answer(answer) if request[1:] == _ALL else None
+    return end in (
+        racp.Count(0),
+        racp.Response(request[0], racp.Value.NO_RECORDS_FOUND),
+    )
 
 
 class _Cuff:
@@ -144,10 +132,11 @@ class _Cuff:
     """
 
     def __init__(self, link: GattLink, identity: Identity) -> None:
-        self.mark = _Mark()
+        self.mark = RecordMark()
         self._link = link
         self._early: deque[Packet] = deque()  # came before the answer awaited then
         self._records = _Records(identity)
+        self._answer: omron_dialogue.Answer = b"", 0
         self._count = 0
         self._tells_clock = False
 
@@ -205,21 +194,22 @@ class _Cuff:
         for event in self._records.give_up():
             yield event
 
-    async def download(self, since: _Mark) -> AsyncGenerator[Event, None]:
+    async def download(self, since: RecordMark) -> AsyncGenerator[Event, None]:
         """Yield the records behind a mark, and move `mark`.
 
         The record at the mark is told again, for only by it an erased memory, that
         counts from 1 again, is told from one that went on.
         """
+        self.mark = since
         stamps: list[int] = []  # in order; many a cuff tells no numbers
         numbered: dict[int, int] = {}
-        memory = Retold()
 
         def note(event: Event) -> Event:
-            stamps.append(_stamp(event))
+            if not isinstance(event, Checkpoint):
+                stamps.append(_stamp(event))
             if isinstance(event, Observation) and event.sequence is not None:
                 numbered[event.sequence] = stamps[-1]
-            return memory.place(event)
+            return event
 
         def is_same() -> bool:
             return since.stamp in stamps
@@ -228,22 +218,38 @@ class _Cuff:
         try:
             request = next(steps)
             while True:
-                await self._link.write(_RACP, request)
-                came = 0
-                # Asked for again behind the same number, they are the same.
-                memory = Retold(f"{request[3:].hex()}+")
-                while (packet := await self._step()).uuid != _RACP:
-                    for event in self._records.add(packet):
-                        came += 1
-                        yield note(event)
-                for event in self._records.give_up():
+                async for event in self._ask(request):
                     yield note(event)
-                request = steps.send((packet.payload, came))
+                request = steps.send(self._answer)
         except StopIteration as end:
             newest = end.value
         kept = since.stamp if newest == since.newest else 0
         stamp = numbered.get(newest, stamps[-1] if stamps else kept)
-        self.mark = replace(since, newest=newest, stamp=stamp)
+        self.mark = replace(self.mark, newest=newest, stamp=stamp)
+
+    async def _ask(self, request: bytes) -> AsyncGenerator[Event, None]:
+        """Yield what a request brings, and keep how it is answered."""
+        if request == _REPORT_ALL and self.mark.newest is not None:
+            # Places count from the start now, and so they must behind a crash.
+            yield self._move(replace(self.mark, newest=None, stamp=0))
+        await self._link.write(_RACP, request)
+        # Asked for again behind the same number, they are the same.
+        came, memory = 0, self.mark.memory()
+        while (packet := await self._step()).uuid != _RACP:
+            if (filled := self.mark.filled(is_empty=False)) != self.mark:
+                yield self._move(filled)
+            for event in self._records.add(packet):
+                came += 1
+                yield memory.place(event)
+        for event in self._records.give_up():
+            yield event
+        if _says_empty(request, packet.payload) and not came:
+            self.mark = self.mark.filled(is_empty=True)
+        self._answer = packet.payload, came
+
+    def _move(self, mark: RecordMark) -> Checkpoint:
+        self.mark = mark
+        return Checkpoint(mark.packed)
 
     async def _response(self, request: user_data.Request) -> user_data.Response:
         while True:
@@ -302,10 +308,15 @@ class _Records:
         return list(_told(self._parts.give_up()))
 
 
-def _recover(packets: Sequence[Packet], identity: Identity) -> Iterator[Event]:
-    records = _Records(identity)
+def _recover(packets: Sequence[Packet], terms: Terms) -> Iterator[Event]:
+    records = _Records(terms.identity or Identity())
+    mark = RecordMark.of(terms.mark or 0)
+    memory = mark.memory()
     for packet in packets:
-        yield from records.add(packet)
+        if packet.uuid == _RACP:
+            memory = mark.memory()  # the next request
+        for event in records.add(packet):
+            yield event if mark.filling is None else memory.place(event)
     yield from records.give_up()
 
 

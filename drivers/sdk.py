@@ -34,9 +34,13 @@ from drivers.device import (
 )
 from drivers.memory import (
     USER_BITS,
+    RecordMark,
     Retold,
     apart,
     ends_with,
+    filling_now,
+    filling_of,
+    fillings_now,
     mark_of,
     marked,
     of_user,
@@ -78,6 +82,7 @@ __all__ = [
     "Observation",
     "Packet",
     "Quantity",
+    "RecordMark",
     "Refused",
     "Retold",
     "SerialDriver",
@@ -92,6 +97,9 @@ __all__ = [
     "apart",
     "clock_to_set",
     "ends_with",
+    "filling_now",
+    "filling_of",
+    "fillings_now",
     "identify",
     "mark_of",
     "marked",
@@ -165,8 +173,9 @@ class GattDriver:
         retold: The models that tell their whole memory at each visit, the oldest
             first, though others tell a reading only once.
         recover: Makes events of packets, in the order in which they came, that an
-            earlier visit wrote down and did not come to capture. Give it where a
-            reading comes in several; else `on` is asked of each by itself.
+            earlier visit wrote down and did not come to capture: the very same as that
+            visit, by its terms. Give it where a reading comes in several packets, or
+            may be told again; else `on` is asked of each by itself.
         shows: The least and the most that all its models can show of a quantity, in
             its canonical unit, as far as it is known.
         once_only: The device tells a reading only once, so the agent writes
@@ -190,7 +199,7 @@ class GattDriver:
     before: Callable[[GattLink, Terms], AsyncGenerator[Event, None]] | None = None
     session: Callable[[GattLink, Terms], AsyncGenerator[Event, None]] | None = None
     retold: tuple[Which, ...] = ()
-    recover: Callable[[Sequence[Packet], Identity], Iterable[Event]] | None = None
+    recover: Callable[[Sequence[Packet], Terms], Iterable[Event]] | None = None
     shows: Mapping[Quantity, tuple[float, float]] = field(default_factory=dict)
     once_only: bool = False
     undated_once: bool = False
@@ -209,9 +218,7 @@ class GattDriver:
             Refused: The device refused something that the driver needs.
             DecodeError: The device answers what it must not.
         """
-        if self.session is None:
-            return self._listen(link, terms)
-        return self.session(link, terms)
+        return (self.session or self._listen)(link, terms)
 
     def decode(self, packet: Packet, identity: Identity) -> list[Event]:
         """Return the observations of one packet, or the packet as `Undecoded`."""
@@ -222,13 +229,15 @@ class GattDriver:
         except (DecodeError, ValueError) as error:
             return [Undecoded(str(packet.uuid), packet.payload, str(error))]
 
-    def recovered(self, packets: Sequence[Packet], identity: Identity) -> list[Event]:
+    def recovered(self, packets: Sequence[Packet], terms: Terms) -> list[Event]:
         """Return what packets tell together that were written down and not captured.
 
-        A packet that no event names by its bytes tells no reading.
+        A packet that no event names by its bytes tells no reading. The terms are those
+        of the visit at which they came, with its last mark.
         """
         if self.recover is not None:
-            return list(self.recover(packets, identity))
+            return list(self.recover(packets, terms))
+        identity = terms.identity or Identity()
         place = self._place(identity)
         return [place(event) for one in packets for event in self.decode(one, identity)]
 
@@ -289,7 +298,6 @@ class SerialDriver:
         once_only: The device tells a reading only once, so the agent writes
             each frame down before anything else happens to it. One without a set
             clock is then a reading of its own.
-        undated_once: As for `GattDriver`.
     """
 
     id: str
@@ -305,7 +313,6 @@ class SerialDriver:
     session: Callable[[SerialLink, Terms], AsyncGenerator[Event, None]] | None = None
     shows: Mapping[Quantity, tuple[float, float]] = field(default_factory=dict)
     once_only: bool = False
-    undated_once: bool = False
 
     def visit(self, link: SerialLink, terms: Terms) -> AsyncGenerator[Event, None]:
         """Yield what one visit to the device brings.
@@ -319,9 +326,7 @@ class SerialDriver:
             NoReply: The device does not answer.
             DecodeError: The device answers what it must not.
         """
-        if self.session is None:
-            return self._listen(link, terms)
-        return self.session(link, terms)
+        return (self.session or self._listen)(link, terms)
 
     def decode(self, frame: bytes, identity: Identity) -> list[Event]:
         """Return what one heard frame tells, or the frame as `Undecoded`."""
@@ -332,8 +337,9 @@ class SerialDriver:
         except (DecodeError, ValueError) as error:
             return [Undecoded("serial", frame, str(error))]
 
-    def recovered(self, frames: Sequence[bytes], identity: Identity) -> list[Event]:
+    def recovered(self, frames: Sequence[bytes], terms: Terms) -> list[Event]:
         """Return what frames tell that were written down and not captured."""
+        identity = terms.identity or Identity()
         return [event for one in frames for event in self.decode(one, identity)]
 
     async def _listen(

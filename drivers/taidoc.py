@@ -42,6 +42,8 @@ from drivers.sdk import (
     apart,
     clock_to_set,
     ends_with,
+    filling_of,
+    fillings_now,
     mark_of,
     marked,
     quirk,
@@ -139,17 +141,21 @@ async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
     if family is _UNKNOWN:
         raise NoReply(f"a {identity.model} measures nothing that taidoc reads")
     yield DeviceClock(await device.clock())
-    walked, failure = await _walk(device, family, terms.mark)
+    mark = terms.mark or 0
+    walked, failure = await _walk(device, family, mark)
     newest, count = walked.get(0, [])[:_KNOWN], device.counted
     if not family.keeps_users:
-        is_whole = failure is None
-        walked = {0: _to_tell(walked[0], count, terms.mark, is_whole=is_whole)}
-    for event in _events(walked, family):
+        walked = {0: _to_tell(walked[0], count, mark, is_whole=failure is None)}
+    fillings = fillings_now(mark, walked.values()) if family.keeps_users else 0
+    if family.keeps_users and fillings != mark:
+        yield Checkpoint(fillings)
+    for event in _events(walked, family, fillings):
         yield event
     if failure is not None:
         raise failure
-    if newest and not family.keeps_users:
-        yield Checkpoint(mark_of([record.facts for record in newest], count))
+    if not family.keeps_users:
+        facts = [record.facts for record in newest]
+        yield Checkpoint(mark_of(facts, count) if facts else 0)
     if (now := clock_to_set(terms, await device.clock())) is not None:
         await device.set_clock(DateTime.of(now))
 
@@ -166,8 +172,9 @@ async def _walk(
         if family.keeps_users:
             raise  # nobody knows yet whether it really does
         return walked, error
-    if family.keeps_users and _are_alike(list(walked.values())):
-        return {0: walked[1]}, None
+    facts = [[one.facts for one in records] for records in walked.values()]
+    if family.keeps_users and facts[0] and facts.count(facts[0]) == len(facts):
+        return {0: walked[1]}, None  # it takes no notice of the user
     return walked, None
 
 
@@ -285,20 +292,14 @@ def _to_tell(
     ]
 
 
-def _are_alike(walked: list[list[_Record]]) -> bool:
-    """Whether each user has the very records of the first, and there are some."""
-    facts = [[one.facts for one in records] for records in walked]
-    return bool(facts[0]) and all(some == facts[0] for some in facts)
-
-
-def _events(walked: dict[int, list[_Record]], family: _Family) -> Iterator[Event]:
+def _events(
+    walked: dict[int, list[_Record]], family: _Family, fillings: int
+) -> Iterator[Event]:
     """Yield what users' records, newest first, say: of each user the oldest first."""
-    events = [
-        _event(record, user, family)
-        for user, records in walked.items()
-        for record in reversed(records)
-    ]
-    yield from apart(events, undated_again=family.keeps_users)
+    for at, (user, records) in enumerate(walked.items()):
+        events = [_event(record, user, family) for record in reversed(records)]
+        filling = filling_of(fillings, at)
+        yield from apart(events, undated_again=family.keeps_users, filling=filling)
 
 
 def _event(record: _Record, user: int, family: _Family) -> Event:

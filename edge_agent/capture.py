@@ -104,18 +104,20 @@ class Capture:
         self._peer = config.peer
         self._driver = driver
         self._health = station.health.devices[self._peer]
-        self._device = station.outbox.device(self._peer)
+        self._device: Device | None = None  # what is there, or was last met there
         self._offset: Offset | None = None
         self._setting: Setting | None = None  # of this visit or an earlier one
         self._may_set_clock = station.knows_time() and config.set_clock
         self._seen: list[Observation] = []
         # Written down without the checkpoint behind them, they would come once more.
-        self._holds = driver.undated_once
+        self._holds = isinstance(driver, GattDriver) and driver.undated_once
 
-    @property
-    def terms(self) -> Terms:
-        """What the driver may count on, by what is known of the device."""
-        known = self._device
+    async def terms(self) -> Terms:
+        """Return what the driver may count on, by what is known of the device."""
+        return await asyncio.to_thread(self._known)
+
+    def _known(self) -> Terms:
+        self._device = known = self._device or self._outbox.device(self._peer)
         identity = mark = None
         if known is not None:
             mark = self._outbox.mark(known.id, self._driver.id)
@@ -162,15 +164,15 @@ class Capture:
 
     async def recover(self) -> None:
         """Capture what an earlier visit wrote down and did not come to capture."""
-        driver, identity = self._driver, self.terms.identity
-        if identity is None:
+        driver, terms = self._driver, await self.terms()
+        if terms.identity is None:
             return
-        rows = self._outbox.journaled(self._peer, driver.id)
+        rows = await asyncio.to_thread(self._outbox.journaled, self._peer, driver.id)
         if isinstance(driver, GattDriver):
             packets = [Packet(UUID(row.source), row.payload) for row in rows]
-            events = driver.recovered(packets, identity)
+            events = driver.recovered(packets, terms)
         else:
-            events = driver.recovered([row.payload for row in rows], identity)
+            events = driver.recovered([row.payload for row in rows], terms)
         for event in events:
             await self._note_down(event)
         await self._write()
@@ -182,10 +184,10 @@ class Capture:
 
     async def hear(self, start: Start) -> None:
         """Run a driver to its end, from where its device's last visit ended."""
-        terms = self.terms
+        terms = await self.terms()
         try:
             while not await self._take(start(terms), terms):
-                terms = self.terms  # another device hangs there than last time
+                terms = await self.terms()  # another device hangs there than last time
         except NoReply as error:
             if self._config.set_clock and not self._may_set_clock:
                 raise NoReply(f"{error}; {_NOT_SET}") from error
@@ -218,7 +220,8 @@ class Capture:
                     continue
                 event, awaited = awaited.result(), None
                 await self._note_down(event)
-                if isinstance(event, Identity) and self.terms.mark != terms.mark:
+                is_met = isinstance(event, Identity)
+                if is_met and (await self.terms()).mark != terms.mark:
                     return False
         except StopAsyncIteration:
             return True
@@ -233,7 +236,9 @@ class Capture:
         match event:
             case Identity():
                 await self._write()  # what came before is of the device before
-                self._device = device_of(event, self._peer)
+                before, self._device = self._device, device_of(event, self._peer)
+                if before is None or before.id != self._device.id:
+                    self._offset = self._setting = None
                 await asyncio.to_thread(self._outbox.meet, self._peer, self._device)
             case DeviceClock(time):
                 await self._write()  # what came before has the clock before
@@ -334,9 +339,8 @@ class Capture:
         One that tells a reading only once does not; and a clock that starts again
         at one moment may show that moment twice.
         """
-        driver = self._driver
-        is_once = (driver.undated_once and is_undated(seen)) or (
-            driver.once_only and is_unset(seen)
+        is_once = (self._holds and is_undated(seen)) or (
+            self._driver.once_only and is_unset(seen)
         )
         return is_once and POSITION not in dict(seen.context)
 

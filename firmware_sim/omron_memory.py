@@ -160,6 +160,11 @@ class Memory:
         self.slots[user][count % slots] = slot
         self._counts[user] += 1
 
+    def erase(self) -> None:
+        """Forget all records."""
+        self.slots = [{} for _ in self._layout.users]
+        self._counts = [0] * len(self._layout.users)
+
     def image(self, window: bytes, index: bytes | None) -> bytes:
         """Return all of it.
 

@@ -161,6 +161,10 @@ class PulseOximeter:
         """Add a spot check; forget the oldest of a full memory."""
         self._stored.append(record)
 
+    def erase(self) -> None:
+        """Forget everything, as somebody wants who holds its keys."""
+        self._stored.clear()
+
     def connected(self) -> None:
         """Begin with nothing enabled and nothing running."""
         self._enabled.clear()

@@ -145,6 +145,10 @@ class MicrolifeCuff:
         """Add a measurement; forget the oldest if there is no room."""
         self._records = [*self._records, record][-CAPACITY:]
 
+    def erase(self) -> None:
+        """Forget everything, as somebody wants who holds its keys."""
+        self._records.clear()
+
     def connected(self) -> None:
         """Begin with nothing heard."""
         self._heard = b""

@@ -138,6 +138,10 @@ class OmronCuff:
         """Add a measurement, as a test does that somebody takes now."""
         self._memory.store(record)
 
+    def erase(self) -> None:
+        """Forget everything, as somebody wants who holds its keys."""
+        self._memory.erase()
+
     def overwrite(self, user: int, slot: int, content: bytes) -> None:
         """Put other bytes into a slot, as a failing memory does."""
         self._memory.slots[user - 1][slot] = content

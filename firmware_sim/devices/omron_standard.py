@@ -169,6 +169,11 @@ class StandardCuff:
         """Add a measurement, as a test does that somebody takes now."""
         self._stored.append((len(self._stored) + 1, record))
 
+    def erase(self) -> None:
+        """Forget everything, as somebody wants who holds its keys."""
+        self._stored.clear()
+        self._sent = 0
+
     def connected(self) -> None:
         """Begin with nothing enabled, and without consent."""
         self._is_consented, self._is_enabled = not self._able.users, False

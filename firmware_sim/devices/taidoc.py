@@ -167,6 +167,12 @@ class TaiDoc:
         """Add a record, as a test does that somebody measures; forget the oldest."""
         self._records = [*self._records, record][-CAPACITY:]
 
+    def erase(self, user: int | None = None) -> None:
+        """Forget what a user measured, or everything, as somebody wants at its keys."""
+        self._records = [
+            one for one in self._records if user is not None and one.user != user
+        ]
+
     def connected(self) -> None:
         """Begin asleep."""
         self._awake = False

@@ -234,7 +234,6 @@ class Case:
         What came is forgotten as soon as a reading, or what could not be read, is
         captured that names its very bytes.
         """
-        identity = visit.identity or Identity()
         told = Counter(raw for seen in visit.seen for raw in seen.raw)
         told += Counter(one.payload for one in visit.of(Undecoded))
         left: list[Any] = []
@@ -242,7 +241,7 @@ class Case:
             told[raw] -= 1
             if told[raw] < 0:
                 left.append(packet)
-        events = self.driver.recovered(left, identity)
+        events = self.driver.recovered(left, self.terms(visit))
         return [event for event in events if isinstance(event, Observation)]
 
     def came(self, visit: Visit) -> set[bytes]:

@@ -7,6 +7,7 @@ import pytest
 
 from drivers.gatt_pulse_oximeter import DRIVER
 from drivers.sdk import (
+    Checkpoint,
     DateTime,
     DeviceClock,
     Identity,
@@ -82,9 +83,8 @@ async def test_a_spot_check_is_told_whole_with_or_without_a_memory(
 
 async def test_a_memory_is_read_again_and_nothing_is_deleted() -> None:
     oximeter = PulseOximeter([SPOT], has_memory=True)
-    known = Terms(identity=Identity("m", "o", "s", "f"))
-
     first = await visit(DRIVER, SimGattLink(oximeter))
+    known = Terms(first.of(Checkpoint)[-1].mark, Identity("m", "o", "s", "f"))
     second = await visit(DRIVER, SimGattLink(oximeter), terms=known)
 
     assert first.of(Observation) == second.events == [SPOT_SEEN]

@@ -17,6 +17,7 @@ from drivers.sdk import (
     Packet,
     Quantity,
     State,
+    Terms,
     Undecoded,
     Unit,
     Value,
@@ -168,7 +169,7 @@ def test_two_packets_that_were_written_down_are_one_reading_behind_a_crash() -> 
     packets = [Packet(sig(0x2A9C), each) for each in (FIRST, SECOND, FIRST)]
     packets.insert(1, Packet(sent.uuid, sent.payload))
 
-    weight, composition, half = DRIVER.recovered(packets, Identity())
+    weight, composition, half = DRIVER.recovered(packets, Terms())
 
     assert isinstance(weight, Observation)
     assert isinstance(composition, Observation)

@@ -231,9 +231,13 @@ class _Saying(MicrolifeCuff):
         return self.said
 
 
-@pytest.mark.parametrize("said", [b"\x92", b"\x00\x92", bytes(38), bytes(58)])
-async def test_nothing_there_is_an_empty_memory(said: bytes) -> None:
-    """By a code, by no place, or by two that are empty."""
+@pytest.mark.parametrize(
+    ("said", "marks"),
+    [(b"\x92", []), (b"\x00\x92", []), (bytes(38), [0]), (bytes(58), [0])],
+    ids=["code", "echoed", "no place", "two empty ones"],
+)
+async def test_nothing_there_is_an_empty_memory(said: bytes, marks: list[int]) -> None:
+    """By a code, that does not tell whose; by no place, or by two that are empty."""
     device = _Saying([], now)
     device.said = said
 
@@ -241,7 +245,7 @@ async def test_nothing_there_is_an_empty_memory(said: bytes) -> None:
 
     assert found.error is None
     assert found.of(Observation) == []
-    assert found.of(Checkpoint) == []
+    assert [one.mark for one in found.of(Checkpoint)] == marks
 
 
 async def test_fewer_records_than_announced_are_kept_as_bytes_and_told() -> None:

@@ -1,11 +1,9 @@
 """What a device refuses at one visit comes at a later one, on the station's disk.
 
 Through the agent's own capturing and outbox, for only there it shows whether a mark
-stands over a reading that did not come. Capturing uses threads, so each test runs a
-loop of its own.
+stands over a reading that did not come.
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,19 +22,14 @@ from drivers import (
     onetouch_verio_iq,
 )
 from drivers.sdk import GattDriver, NoReply, SerialDriver
-from edge_agent.capture import Capture, Station
-from edge_agent.config import Config, Device
-from edge_agent.health import DeviceHealth, Health
-from edge_agent.outbox import Outbox
 from firmware_sim.devices.microlife import MicrolifeCuff, MicrolifeRecord
 from firmware_sim.devices.omron_eeprom import OmronCuff
 from firmware_sim.devices.onetouch_ultraeasy import UltraEasy, UltraEasyRecord
 from firmware_sim.devices.onetouch_verio_ble import VerioBle, VerioBleRecord
 from firmware_sim.devices.onetouch_verio_iq import VerioIq, VerioRecord
-from firmware_sim.link import SimGattLink, SimSerialLink
 from firmware_sim.omron_memory import HEM_6410T, HEM_7155T, Layout, OmronRecord
+from tests.edge_agent.visiting import read, station_in
 
-PEER = "C0:FF:EE:00:00:01"
 START = datetime(2026, 3, 1, 7, 30)  # noqa: DTZ001 - a wall clock
 
 
@@ -54,14 +47,12 @@ class _Meter:
         device: Any,  # noqa: ANN401 - a bench of either kind
     ) -> None:
         self._driver, self._device = driver, device
-        self._outbox = Outbox(folder / "outbox.db")
-        self._station = Station(Config("s-1"), self._outbox, Health(folder))
-        self._station.health.devices[PEER] = DeviceHealth(driver.id)
+        self._station = station_in(folder)
 
     def visit(self) -> str:
         """Visit; return how it failed, and nothing if it went well."""
         try:
-            asyncio.run(self._hear())
+            read(self._station, self._driver, self._device)
         except NoReply as error:
             return str(error)
         return ""
@@ -69,18 +60,10 @@ class _Meter:
     @property
     def captured(self) -> int:
         """How many readings are on the disk."""
-        return self._outbox.counts().waiting
+        return self._station.outbox.counts().waiting
 
     def close(self) -> None:
-        self._outbox.close()
-
-    async def _hear(self) -> None:
-        known = Device("any", address=PEER)
-        capture = Capture(self._station, known, self._driver)
-        if isinstance(self._driver, GattDriver):
-            await capture.hear(partial(self._driver.visit, SimGattLink(self._device)))
-        else:
-            await capture.hear(partial(self._driver.visit, SimSerialLink(self._device)))
+        self._station.outbox.close()
 
 
 @dataclass(frozen=True)

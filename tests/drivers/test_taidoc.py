@@ -23,6 +23,7 @@ from drivers.sdk import (
     Undecoded,
     Unit,
     Value,
+    filling_of,
 )
 from drivers.taidoc import DRIVER
 from firmware_sim.bench import Action, Characteristic
@@ -218,7 +219,8 @@ async def test_a_cuff_with_a_meter_keeps_four_people_apart() -> None:
         (2, Kind.BLOOD_PRESSURE, 122),
         (4, Kind.GLUCOSE, 104),
     ]
-    assert found.of(Checkpoint) == []
+    (mark,) = found.of(Checkpoint)
+    assert [filling_of(mark.mark, at) for at in range(4)] == [0, 0, 1, 0]
 
 
 async def test_one_that_knows_no_users_is_not_read_four_times() -> None:
@@ -232,7 +234,9 @@ async def test_four_empty_memories_are_not_one() -> None:
     found = await of(TaiDoc())
 
     assert found.error is None
-    assert len(found.events) == 2
+    _, _, mark = found.events
+    assert isinstance(mark, Checkpoint)
+    assert [filling_of(mark.mark, at) for at in range(4)] == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("model", ["1241", "2555", "8255"])

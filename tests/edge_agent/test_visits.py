@@ -4,7 +4,8 @@ Capturing uses threads, so each test runs a loop of its own.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+import threading
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -46,101 +47,56 @@ from drivers.sdk import (
 )
 from edge_agent import health
 from edge_agent.capture import Capture, Station
-from edge_agent.config import Config, Device
-from edge_agent.health import DeviceHealth, Health
+from edge_agent.config import Device
+from edge_agent.health import DeviceHealth
 from edge_agent.identity import device_of
-from edge_agent.outbox import Outbox
 from edge_agent.visits import attend
-from firmware_sim.bench import Action, GattBench, HangUp, SerialBench
 from firmware_sim.devices.and_cuff import AndCuff, CuffRecord
 from firmware_sim.devices.gatt_blood_pressure import (
     BloodPressureCuff,
     BloodPressureRecord,
 )
 from firmware_sim.devices.gatt_glucose import GlucoseMeter, GlucoseRecord
-from firmware_sim.devices.gatt_pulse_oximeter import PulseOximeter, SpotCheckRecord
-from firmware_sim.devices.microlife import MicrolifeCuff, MicrolifeRecord
+from firmware_sim.devices.gatt_pulse_oximeter import PulseOximeter
+from firmware_sim.devices.microlife import MicrolifeRecord
 from firmware_sim.devices.omron_standard import (
     Abilities,
     StandardCuff,
     StandardRecord,
 )
 from firmware_sim.devices.onetouch_ultraeasy import UltraEasy, UltraEasyRecord
-from firmware_sim.devices.taidoc import StripRecord, TaiDoc
+from firmware_sim.devices.taidoc import StripRecord
 from firmware_sim.label import Label
 from firmware_sim.link import SimGattLink, SimSerialLink
 from protocols.gatt.uuid import sig
 from protocols.observation import Quality, Reading, TimeMethod
 from protocols.uplink import batch
 from protocols.vendor import omron_measurement
+from tests.edge_agent.unset import (
+    FACTORY,
+    UNSET,
+    Unset,
+    microlife_cuff,
+    spot,
+    strip_meter,
+)
+from tests.edge_agent.visiting import DEVICE, PEER, Journaling, read, station_in
 
-PEER = "C0:FF:EE:00:00:01"
-DEVICE = Device("any", address=PEER)
 NOW = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 START = NOW - timedelta(days=2)
 
 
 @pytest.fixture
 def station(tmp_path: Path) -> Iterator[Station]:
-    outbox = Outbox(tmp_path / "outbox.db")
-    yield Station(Config("s-1"), outbox, Health(tmp_path), is_synchronised=lambda: True)
-    outbox.close()
+    made = station_in(tmp_path)
+    yield made
+    made.outbox.close()
 
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not wait for what a simulated meter might still say: time is real here."""
     monkeypatch.setattr(taidoc, "_SETTLE_S", 0.001)
-
-
-class _Retelling(BloodPressureCuff):
-    """A cuff that tells all that it has ever measured, as soon as it is heard."""
-
-    def _tell(self) -> Iterator[Action]:
-        for record in self.unsent:
-            yield record.indication()
-        yield HangUp()
-
-
-class _Journaling(SimGattLink):
-    """A link that lets the agent write each packet down before it is seen."""
-
-    journal: Callable[[list[Packet]], Awaitable[None]]
-
-    async def receive(self) -> Packet:
-        packet = await super().receive()
-        await self.journal([packet])
-        return packet
-
-
-def read(
-    station: Station,
-    driver: GattDriver | SerialDriver,
-    device: GattBench | SerialBench,
-    *,
-    config: Device = DEVICE,
-    kind: type[_Journaling] = _Journaling,
-    **more: Any,  # noqa: ANN401 - as the link takes it
-) -> SimGattLink | SimSerialLink:
-    """Visit once, as `edge_agent.visits.visit` does with an open link."""
-    station.health.devices.setdefault(PEER, DeviceHealth(driver.id))
-
-    async def run() -> SimGattLink | SimSerialLink:
-        capture = Capture(station, config, driver)
-        await capture.recover()
-        link: SimGattLink | SimSerialLink
-        if isinstance(driver, GattDriver):
-            link = kind(device, **more)  # type: ignore[arg-type]
-            link.journal = capture.journal
-            start = partial(driver.visit, link)
-        else:
-            link = SimSerialLink(device, **more)  # type: ignore[arg-type]
-            start = partial(driver.visit, link)
-        await capture.hear(start)
-        await capture.recover()
-        return link
-
-    return asyncio.run(run())
 
 
 def waiting(station: Station) -> list[Reading]:
@@ -223,6 +179,28 @@ def test_a_lost_link_keeps_what_came_and_the_next_visit_the_rest(
     assert station.outbox.counts().waiting == 150
     asked = [data.hex() for uuid, data in link.written if uuid == sig(0x2A52)]
     assert "0103014000" in asked  # from 65, behind the checkpoint at 64
+
+
+@pytest.mark.parametrize("unset", [UNSET["taidoc"], UNSET["omron-users"]])
+def test_a_visit_never_waits_for_the_disk_where_others_run(
+    station: Station, unset: Unset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An outbox that is damaged is renewed for seconds, and all devices stood still."""
+    threads: set[str] = set()
+    file = station.outbox._file
+
+    def noted(way: Callable[[], Any]) -> Any:  # noqa: ANN401
+        threads.add(threading.current_thread().name)
+        return way()
+
+    for name in ("reading", "transaction"):
+        monkeypatch.setattr(file, name, partial(noted, getattr(file, name)))
+    device = unset.make([unset.record(None)])
+    for _ in range(2):
+        read(station, unset.driver, device)
+
+    assert threads
+    assert threading.main_thread().name not in threads
 
 
 def test_another_meter_at_the_same_place_is_read_from_its_beginning(
@@ -321,85 +299,27 @@ def test_readings_without_any_time_are_kept_apart(station: Station) -> None:
     assert {r.quality for r in found} == {Quality.CLOCK_UNSET}
 
 
-_BEURER = Label("BM54", "", "Beurer")
-_FACTORY = datetime(2000, 1, 1, 0, 5)  # noqa: DTZ001 - where a clock starts again
-_RACP, _ALL = Abilities(records=True), Abilities(records=True, numbers=False)
-_beurer = partial(_Retelling, label=_BEURER)
-_oximeter = partial(PulseOximeter, has_memory=True)
-_finger = partial(PulseOximeter, has_memory=False)
-
-
-def _spot(time: datetime | None) -> SpotCheckRecord:
-    return SpotCheckRecord(Decimal(97), Decimal(72), time, clock_not_set=True)
-
-
-def _upper_arm(time: datetime | None) -> BloodPressureRecord:
-    return BloodPressureRecord(Decimal(120), Decimal(80), time)
-
-
-def _omron(time: datetime | None) -> StandardRecord:
-    return StandardRecord(time, Decimal(120), Decimal(80))
-
-
-def _strip(_: datetime | None) -> StripRecord:
-    return StripRecord(None, Quantity.GLUCOSE, 105)
-
-
-def _microlife(records: list[MicrolifeRecord], user: int) -> MicrolifeCuff:
-    return MicrolifeCuff(records, _now, user=user, is_set=False)
-
-
-class _Awake(TaiDoc):
-    """A meter that does not sleep through the first question, for seconds."""
-
-    def connected(self) -> None:
-        super().connected()
-        self._awake = True
-
-
-def _taidoc(records: list[StripRecord]) -> TaiDoc:
-    return _Awake(records, model="4277", serial="4277B00000000042", users=False)
-
-
-@pytest.mark.parametrize("time", [None, _FACTORY])
-@pytest.mark.parametrize(
-    ("driver", "make", "record", "tells_again"),
-    [
-        (taidoc.DRIVER, _taidoc, _strip, True),
-        (gatt_blood_pressure.DRIVER, BloodPressureCuff, _upper_arm, False),
-        (gatt_blood_pressure.DRIVER, _beurer, _upper_arm, True),
-        (gatt_pulse_oximeter.DRIVER, _oximeter, _spot, True),
-        (gatt_pulse_oximeter.DRIVER, _finger, _spot, False),
-        (omron_standard.DRIVER, partial(StandardCuff, able=_RACP), _omron, True),
-        (omron_standard.DRIVER, partial(StandardCuff, able=_ALL), _omron, True),
-    ],
-    ids=["taidoc", "cuff", "beurer", "memory", "oximeter", "omron", "omron-all"],
-)  # fmt: skip
+@pytest.mark.parametrize("time", [None, FACTORY])
+@pytest.mark.parametrize("unset", UNSET.values(), ids=UNSET)
 def test_equal_readings_of_a_clock_that_nobody_set_are_neither_lost_nor_doubled(
-    station: Station,
-    driver: GattDriver,
-    make: Callable[[list[Any]], Any],
-    record: Callable[[datetime | None], Any],
-    *,
-    tells_again: bool,
-    time: datetime | None,
+    station: Station, unset: Unset, time: datetime | None
 ) -> None:
     """The same values before each of three visits are three readings, and stay three.
 
     Also where the link is lost in between, of a device that then tells them again.
     """
-    device = make([])
+    device = unset.make([])
     for count in (1, 2, 3):
-        device.store(record(time))
-        read(station, driver, device)
+        device.store(unset.record(time))
+        read(station, unset.driver, device)
         assert station.outbox.counts().waiting == count
-    device.store(record(time))
-    device.store(record(time))
-    if tells_again:
+    device.store(unset.record(time))
+    device.store(unset.record(time))
+    if unset.retells:
         with suppress(LinkLost, NoReply):
-            read(station, driver, device, lost_after=4)
-    read(station, driver, device)
-    read(station, driver, device)
+            read(station, unset.driver, device, lost_after=4)
+    read(station, unset.driver, device)
+    read(station, unset.driver, device)
 
     assert station.outbox.counts().waiting == 5
 
@@ -411,7 +331,7 @@ def test_a_clock_that_is_told_to_be_unset_names_no_reading(
     """It begins at the same moment with each battery: two of three were lost."""
     device = PulseOximeter([], has_memory=has_memory)
     for count in (1, 2, 3):
-        device.store(_spot(_FACTORY.replace(year=2015)))
+        device.store(spot(FACTORY.replace(year=2015)))
         read(station, gatt_pulse_oximeter.DRIVER, device)
 
         assert station.outbox.counts().waiting == count
@@ -437,8 +357,10 @@ class _Memory(NamedTuple):
 _MEMORIES = pytest.mark.parametrize(
     "memory",
     [
-        _Memory(taidoc.DRIVER, _taidoc, _undated_strip, 120),
-        _Memory(microlife.DRIVER, partial(_microlife, user=0), _undated_pressure, 99),
+        _Memory(taidoc.DRIVER, strip_meter, _undated_strip, 120),
+        _Memory(
+            microlife.DRIVER, partial(microlife_cuff, user=0), _undated_pressure, 99
+        ),
     ],
     ids=["taidoc", "microlife"],
 )
@@ -487,7 +409,7 @@ def test_a_cuff_that_tells_one_user_at_a_time_has_a_mark_of_each(
 ) -> None:
     """Of one mark for both, each turn of the switch told a memory anew."""
     users = {
-        number: _microlife(
+        number: microlife_cuff(
             [_undated_pressure(10 * number + n) for n in range(3)], number
         )
         for number in (1, 2)
@@ -598,7 +520,7 @@ def test_a_clock_that_was_right_is_believed_when_its_server_is_gone(
     assert station.health.clock == "synchronised"
 
 
-class _LostBehindItsSetting(_Journaling):
+class _LostBehindItsSetting(Journaling):
     """A link that is gone as soon as the device's clock is set."""
 
     async def write(self, uuid: UUID, payload: bytes) -> None:
@@ -636,7 +558,7 @@ def test_a_link_lost_behind_the_setting_of_a_clock_makes_no_time_wrong(
     driver = and_cuff.DRIVER if able is None else omron_standard.DRIVER
     allowed = Device("any", address=PEER, set_clock=True)
     for count in lost_after:
-        kind = _LostBehindItsSetting if count is None else _Journaling
+        kind = _LostBehindItsSetting if count is None else Journaling
         with suppress(LinkLost):
             read(station, driver, device, config=allowed, kind=kind, lost_after=count)
         assert device.set_to is not None
@@ -692,6 +614,17 @@ def test_what_a_paused_device_said_is_written_while_it_pauses(
     assert pressures(station) == [Decimal(120)]
 
 
+@pytest.fixture
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let virtual time pass, which no thread would see."""
+
+    async def call(function: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401
+        return function(*args)
+
+    monkeypatch.setattr(asyncio, "to_thread", call)
+
+
+@pytest.mark.usefixtures("no_threads")
 async def test_a_faulty_driver_is_told_and_tried_again(
     station: Station, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -718,6 +651,7 @@ async def test_a_faulty_driver_is_told_and_tried_again(
     assert caplog.text.count("visit.failed onetouch-ultraeasy at nowhere") == 1
 
 
+@pytest.mark.usefixtures("no_threads")
 async def test_a_device_that_is_away_for_days_stops_nothing(
     station: Station, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -828,6 +762,69 @@ def test_what_one_device_told_is_not_written_as_the_next_ones(
         right = (START + late[serial]).replace(tzinfo=UTC).timestamp() * 1000
         assert one.utc_ms is not None
         assert abs(one.utc_ms - right) < 120_000
+
+
+_STAMPED = Observation(
+    Kind.BLOOD_PRESSURE,
+    (Value(Quantity.SYSTOLIC, Unit.MM_HG, Decimal(120)),),
+    device_time=DateTime.of(START),
+)
+
+
+def _hear(station: Station, *said: Event | LinkLost) -> None:
+    """Visit a port whose clocks may be set, and whose device says so much."""
+
+    async def session(_: object, __: Terms) -> AsyncGenerator[Event, None]:
+        for event in said:
+            if isinstance(event, LinkLost):
+                raise event
+            yield event
+
+    driver = SerialDriver("scripted", "1", (), 9600, session=session)
+    with suppress(LinkLost):
+        read(
+            station,
+            driver,
+            UltraEasy(),
+            config=Device("any", address=PEER, set_clock=True),
+        )
+
+
+def test_a_clock_that_was_set_stays_that_of_its_device(station: Station) -> None:
+    """Another one hangs at the port before the first has told what it recorded."""
+    one, two = (
+        Identity("Acme", "Cuff", serial) for serial in ("FIRST-42", "SECOND-77")
+    )
+    late, right = timedelta(hours=30), DeviceClock(DateTime.of(_now()))
+    _hear(station, one, DeviceClock(DateTime.of(_now() - late)), LinkLost("pulled"))
+    _hear(station, two, right, _STAMPED)
+    _hear(station, one, right, _STAMPED)
+
+    its, others = waiting(station)
+    assert others.device == device_of(two, PEER)
+    assert (others.time_method, others.utc_ms) == (TimeMethod.DEVICE, _ms(START))
+    assert its.device == device_of(one, PEER)
+    assert its.time_method == TimeMethod.RECONSTRUCTED
+    assert its.utc_ms is not None
+    assert abs(its.utc_ms - _ms(START + late)) < 120_000
+
+
+def test_one_devices_clock_says_nothing_of_one_without(station: Station) -> None:
+    """Both were plugged in at one visit, and only the first can be asked for it."""
+    one, two = (
+        Identity("Acme", "Cuff", serial) for serial in ("FIRST-42", "SECOND-77")
+    )
+    wrong = DeviceClock(DateTime.of(_now() - timedelta(hours=5)))
+    _hear(station, one, wrong, one, _STAMPED, two, _STAMPED)
+
+    first, last = waiting(station)
+    assert (first.device, last.device) == (device_of(one, PEER), device_of(two, PEER))
+    assert first.time_method == TimeMethod.CORRECTED
+    assert (last.time_method, last.utc_ms) == (TimeMethod.DEVICE, _ms(START))
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.replace(tzinfo=UTC).timestamp() * 1000)
 
 
 def test_a_driver_is_started_again_with_the_mark_of_the_device_that_is_there(

@@ -1,0 +1,154 @@
+"""A killed agent: what was written down, and what the device tells again, is one.
+
+Each test kills a visit at one write to the station's disk after the other.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drivers import taidoc
+from drivers.sdk import LinkLost, Packet
+from edge_agent import capture
+from edge_agent.capture import Station
+from firmware_sim.link import SimGattLink
+from tests.edge_agent.unset import FACTORY, UNSET, Unset
+from tests.edge_agent.visiting import Journaling, read, station_in
+
+# Behind what the journal has: a device tells it only once, and BlueZ has confirmed it.
+_WRITES = ("capture", "meet", "keep_clock", "keep_undecoded", "unjournal")
+
+
+class _Killed(BaseException):
+    """The agent is no more."""
+
+
+class _Ahead(Journaling):
+    """A link by which all that comes is written down before the driver sees the first.
+
+    As where a device is faster than the driver.
+    """
+
+    def __init__(self, *args: Any, **more: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **more)
+        self._written: deque[Packet] = deque()
+
+    async def receive(self) -> Packet:
+        while not self._written:
+            came = [await SimGattLink.receive(self)]
+            with suppress(TimeoutError, LinkLost):
+                while True:
+                    async with asyncio.timeout(0.001):
+                        came.append(await SimGattLink.receive(self))
+            await self.journal(came)
+            self._written.extend(came)
+        return self._written.popleft()
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Iterator[Station]:
+    made = station_in(tmp_path)
+    yield made
+    made.outbox.close()
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for what a simulated meter might still say: time is real here."""
+    monkeypatch.setattr(taidoc, "_SETTLE_S", 0.001)
+
+
+@contextmanager
+def killed_at(station: Station, number: int) -> Iterator[list[str]]:
+    """Let the station's disk take so many writes, and no more."""
+    done: list[str] = []
+
+    def mortal(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+        def write(*args: Any, **more: Any) -> Any:  # noqa: ANN401
+            if len(done) >= number:
+                raise _Killed
+            done.append(name)
+            return plain(*args, **more)
+
+        return write
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in _WRITES:
+            patch.setattr(
+                station.outbox, name, mortal(name, getattr(station.outbox, name))
+            )
+        yield done
+
+
+@dataclass(frozen=True)
+class How:
+    """What the visits are like, of which some are killed.
+
+    Attributes:
+        time: What the device's clock shows.
+        rounds: How many readings are taken before each visit, and whether that one is
+            killed. No reading: what the device says itself that it holds is erased.
+        kind: The link.
+        full: How many readings are written down together.
+    """
+
+    time: datetime | None
+    rounds: tuple[tuple[int, bool], ...]
+    kind: type[Journaling] = Journaling
+    full: int = 64
+
+
+_FIRST, _LATER, _TWICE = ((6, True),), ((3, False), (3, True)), ((3, True), (3, True))
+_ERASED = ((3, False), (0, False), (3, True))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        How(None, _FIRST),
+        How(None, _LATER),
+        How(None, _TWICE),
+        How(None, _ERASED),
+        How(FACTORY, _LATER, _Ahead),
+        How(FACTORY, _TWICE, _Ahead, 2),
+    ],
+    ids=["first", "later", "twice", "erased", "ahead", "piecemeal"],
+)
+@pytest.mark.parametrize("unset", UNSET.values(), ids=UNSET)
+def test_wherever_the_agent_is_killed_equal_readings_are_as_many_as_were_taken(
+    unset: Unset, how: How, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written down, and is told again too, was captured twice."""
+    monkeypatch.setattr(capture, "_FULL", how.full)
+    for number in range(100):
+        station = station_in(tmp_path / str(number))
+        device = unset.make([])
+        visit = partial(read, station, unset.driver, device, kind=how.kind)
+        is_killed = False
+        for count, is_mortal in how.rounds:
+            if not count and unset.counts:
+                device.erase()
+            for _ in range(count):
+                device.store(unset.record(how.time))
+            with killed_at(station, number if is_mortal else 1_000):
+                try:
+                    visit()
+                except _Killed:
+                    is_killed = True
+        visit()
+        visit()
+
+        found = station.outbox.counts()
+        station.outbox.close()
+        assert (found.waiting, found.journaled) == (6, 0), f"killed at {number}"
+        if not is_killed:
+            return
+    pytest.fail("it was killed each time")

@@ -1,0 +1,69 @@
+"""A visit as the agent makes it, with a real outbox and a link to a simulated device.
+
+Capturing uses threads, so each visit runs a loop of its own.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from drivers.sdk import GattDriver, Packet, SerialDriver
+from edge_agent.capture import Capture, Station
+from edge_agent.config import Config, Device
+from edge_agent.health import DeviceHealth, Health
+from edge_agent.outbox import Outbox
+from firmware_sim.bench import GattBench, SerialBench
+from firmware_sim.link import SimGattLink, SimSerialLink
+
+PEER = "C0:FF:EE:00:00:01"
+DEVICE = Device("any", address=PEER)
+
+
+class Journaling(SimGattLink):
+    """A link that lets the agent write each packet down before it is seen."""
+
+    journal: Callable[[list[Packet]], Awaitable[None]]
+
+    async def receive(self) -> Packet:
+        """Return the next packet, behind its journaling."""
+        packet = await super().receive()
+        await self.journal([packet])
+        return packet
+
+
+def station_in(folder: Path) -> Station:
+    """Return a station that knows the time, and keeps its outbox in a folder."""
+    outbox = Outbox(folder / "outbox.db")
+    return Station(Config("s-1"), outbox, Health(folder), is_synchronised=lambda: True)
+
+
+def read(
+    station: Station,
+    driver: GattDriver | SerialDriver,
+    device: GattBench | SerialBench,
+    *,
+    config: Device = DEVICE,
+    kind: type[Journaling] = Journaling,
+    **more: Any,  # noqa: ANN401 - as the link takes it
+) -> SimGattLink | SimSerialLink:
+    """Visit once, as `edge_agent.visits.visit` does with an open link."""
+    station.health.devices.setdefault(PEER, DeviceHealth(driver.id))
+
+    async def run() -> SimGattLink | SimSerialLink:
+        capture = Capture(station, config, driver)
+        await capture.recover()
+        link: SimGattLink | SimSerialLink
+        if isinstance(driver, GattDriver):
+            link = kind(device, **more)  # type: ignore[arg-type]
+            link.journal = capture.journal
+            start = partial(driver.visit, link)
+        else:
+            link = SimSerialLink(device, **more)  # type: ignore[arg-type]
+            start = partial(driver.visit, link)
+        await capture.hear(start)
+        await capture.recover()
+        return link
+
+    return asyncio.run(run())
