@@ -13,23 +13,22 @@ in another page is not found here.
 Source: SQLite's Database File Format, 1.6 B-tree Pages and 2.1 Record Format.
 """
 
-import os
-from collections.abc import Container, Iterator
-from pathlib import Path
+from collections.abc import Container, Iterable, Iterator
 
 from edge_agent import records
 from protocols.errors import DecodeError
 
 _BEGINS = b"\xa4\x00\x02\x01\x00\x02"  # a record: an envelope of version 2, plain
-_PAGE = 4096  # bytes, as SQLite makes them
 _BEFORE = range(9, 40)  # bytes of a cell before its record
 _WIDTHS = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8, 8: 0, 9: 0}  # by type
 _BLOB = 12
 
 
-def find(path: Path, missing: Container[int]) -> Iterator[tuple[int, int, bytes]]:
+def find(
+    pages: Iterable[bytes], missing: Container[int]
+) -> Iterator[tuple[int, int, bytes]]:
     """Yield id, captured_ms and record of rows that are missing and whole here."""
-    for page in _pages(path):
+    for page in pages:
         at = page.find(_BEGINS)
         while at >= 0:
             for before in _BEFORE:
@@ -38,16 +37,6 @@ def find(path: Path, missing: Container[int]) -> Iterator[tuple[int, int, bytes]
                     yield cell
                     break
             at = page.find(_BEGINS, at + 1)
-
-
-def _pages(path: Path) -> Iterator[bytes]:
-    """Yield the pages of a file; one on a bad block is passed over."""
-    with path.open("rb") as file:
-        for start in range(0, path.stat().st_size, _PAGE):
-            try:
-                yield os.pread(file.fileno(), _PAGE, start)
-            except OSError:
-                continue
 
 
 def _cell(

@@ -5,9 +5,10 @@ survives a power cut, on storage that honours a flush.
 """
 
 import fcntl
+import os
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from time import monotonic
@@ -15,7 +16,7 @@ from typing import Any, TextIO
 
 import apsw
 
-from edge_agent import outbox_renewal
+from edge_agent import outbox_pages, outbox_renewal
 from edge_agent.outbox_renewal import DAMAGE
 
 # From each version to the next.
@@ -52,11 +53,11 @@ class OutboxFile:
         self._mutex = threading.Lock()
         self._renew_at, self._is_renewed = 0.0, False
         with ExitStack() as held:
-            if not read_only:
-                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                held.callback(_own(path.with_suffix(".lock")).close)
             try:
-                self.db = _open(path, read_only=read_only)
+                if not read_only:
+                    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                    held.callback(_own(path.with_suffix(".lock")).close)
+                self.db = _look(path) if read_only else _open(path)
             except DAMAGE as error:
                 raise Damaged(f"can't open {path}: {error}") from error
             except (apsw.Error, OSError) as error:
@@ -161,17 +162,35 @@ def _own(path: Path) -> TextIO:
     return lock
 
 
-def _open(path: Path, *, read_only: bool) -> apsw.Connection:
+def _open(path: Path) -> apsw.Connection:
     """Return a connection to a file of this version; mend it if it is ours."""
-    if not read_only:
-        outbox_renewal.finish(path)
-        if path.exists() and _is_damaged(path):
-            _renew(path)
-    db = _connect(path, read_only=read_only)
+    outbox_renewal.finish(path)
+    is_gone = not path.exists() or not path.stat().st_size
+    if is_gone and path.with_name("status.json").exists():
+        path.touch()
+        _renew(path)  # an agent ran here before: what it had is lost
+    elif path.exists() and _is_damaged(path):
+        _renew(path)
+    db = _connect(path, read_only=False)
     try:
-        _check_version(db, path)
-        if not read_only:
-            _migrate(db)
+        _migrate(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _look(path: Path) -> apsw.Connection:
+    """Return a connection to read a file by that an agent may own."""
+    db = _connect(path, read_only=True)
+    try:
+        _check_schema(db, path)
+    except apsw.CantOpenError:
+        db.close()
+        if not path.exists() or not os.statvfs(path).f_flag & os.ST_RDONLY:
+            raise
+        # SQLite would write beside it first; nobody can write to it either.
+        return outbox_pages.mended(path, _schemas(), None)[0]
     except BaseException:
         db.close()
         raise
@@ -180,18 +199,43 @@ def _open(path: Path, *, read_only: bool) -> apsw.Connection:
 
 def _is_damaged(path: Path) -> bool:
     """Whether something of a file can't be read, or is not as SQLite writes it."""
-    with closing(apsw.Connection(str(path))) as db:
-        db.set_busy_timeout(_BUSY_MS)
+    if _played(path) is None:
+        return True
+    try:
+        with closing(apsw.Connection(str(path))) as db:
+            db.set_busy_timeout(_BUSY_MS)
+            _check_schema(db, path)
+            is_whole = db.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
+            # By its own first page it may be one to read only.
+            return not is_whole or (db.readonly("main") and os.access(path, os.W_OK))
+    except (*DAMAGE, apsw.IOError, apsw.SQLError):
+        return True
+
+
+def _played(path: Path) -> int | None:
+    """Return how many frames of its log SQLite plays back; None if some are lost so.
+
+    The log stays as it is.
+    """
+    log, known = path.with_name(f"{path.name}-wal"), 0
+    if not log.exists():
+        return 0
+    if path.stat().st_size:  # beside an empty file SQLite would remove it
         try:
-            _check_version(db, path)
-            return db.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]
-        except DAMAGE:
-            return True
+            with closing(apsw.Connection(str(path))) as db:
+                db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+                db.set_busy_timeout(_BUSY_MS)
+                with suppress(apsw.Error, UnicodeDecodeError):
+                    outbox_pages.schema_of(db)  # so that it looks for the log
+                known, _ = db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+        except (*DAMAGE, apsw.IOError):
+            return None
+    return None if outbox_pages.is_cut(log, known) else known
 
 
 def _renew(path: Path) -> None:
     try:
-        outbox_renewal.renew(path, [_schema(step) for step in _STEPS])
+        outbox_renewal.renew(path, _schemas(), _played(path))
     except (apsw.Error, OSError) as error:
         raise Damaged(
             f"{path} is damaged, and no other can be made of what is left of it: "
@@ -216,22 +260,31 @@ def _connect(path: Path, *, read_only: bool) -> apsw.Connection:
     return db
 
 
-def _check_version(db: apsw.Connection, path: Path) -> None:
-    version = db.pragma("user_version")
-    if version > len(_STEPS):
+def _check_schema(db: apsw.Connection, path: Path) -> None:
+    """Refuse a file that is newer, or by its first page no outbox.
+
+    Raises:
+        OutboxError: A newer vitalwire made it.
+        apsw.CorruptError: None did.
+    """
+    version, found = db.pragma("user_version"), outbox_pages.schema_of(db)
+    made, *_ = outbox_pages.made_by(_schemas())
+    if version > len(_STEPS) and found not in made:
         raise OutboxError(
             f"{path} is of version {version}, made by a newer vitalwire; this one "
             f"reads up to {len(_STEPS)}: update it"
         )
+    if found not in made[version : version + 1]:
+        raise apsw.CorruptError("what it begins with is no outbox's")
 
 
 def _migrate(db: apsw.Connection) -> None:
     if (version := db.pragma("user_version")) < len(_STEPS):
         with db:
-            for step in _STEPS[version:]:
-                db.execute(_schema(step))
+            for schema in _schemas()[version:]:
+                db.execute(schema)
             db.pragma("user_version", len(_STEPS))
 
 
-def _schema(step: str) -> str:
-    return files("edge_agent").joinpath(step).read_text()
+def _schemas() -> list[str]:
+    return [files("edge_agent").joinpath(step).read_text() for step in _STEPS]

@@ -2,13 +2,14 @@
 
 No counter is given twice: the new file goes on behind the last one, or where that can't
 be read, far beyond what a station ever counts to. Readings whose batch is lost go into
-another; the gateway knows again what it has. Where readings are lost, what was seen is
-forgotten with them, so that a device that tells them again is heard.
+another; the gateway knows again what it has. Where readings are lost, or some of the
+log, what was seen is forgotten, so that a device that tells them again is heard.
 """
 
 import logging
 import os
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -17,17 +18,17 @@ from typing import Any
 
 import apsw
 
-from edge_agent import outbox_cells
+from edge_agent import outbox_cells, outbox_pages
 
 _log = logging.getLogger(__name__)
 
 _KEPT = "outbox.damaged-"  # how the name of a damaged file begins
 _RENEWED = "outbox.renewed-"
 _SUFFIXES = ("", "-wal")  # of what belongs to one file
-_BUSY_MS = 5_000  # somebody may just look at it
 _FAR = 1 << 40
 _MOST_ID = (1 << 63) - 1
 _MOST_FAILURES = 20_000  # in one table; then all between what was read counts as lost
+_MOST_IN_VAIN = 2_000  # where no row could be read yet: most likely none can
 # What reading a damaged file raises: a length may be garbled, or a text.
 DAMAGE = (apsw.CorruptError, apsw.NotADBError, apsw.TooBigError, UnicodeDecodeError)
 _UNREADABLE = (*DAMAGE, apsw.IOError)
@@ -37,12 +38,14 @@ _KEYS = {"seen": ("device", "name"), "filters": ("device",)}  # of those without
 Row = tuple[Any, ...]
 
 
-def renew(path: Path, schemas: Sequence[str]) -> None:
+def renew(path: Path, schemas: Sequence[str], known: int | None) -> None:
     """Put a new file in a damaged one's place, with all of it that can be read.
 
     Args:
         path: The file; nobody has it open but to read.
         schemas: What makes each version of it from the version before.
+        known: How many frames of its log to play in; None for all there are, and to say
+            that some of it is lost.
 
     Raises:
         apsw.Error: The new file can't be written; the damaged one stands as before.
@@ -55,9 +58,12 @@ def renew(path: Path, schemas: Sequence[str]) -> None:
     with closing(apsw.Connection(str(part))) as new:
         part.chmod(0o600)
         new.pragma("synchronous", "FULL")
-        with new, closing(apsw.Connection(str(path))) as old:
-            old.set_busy_timeout(_BUSY_MS)
-            lost = _copy(old, new, schemas)
+        old, version = outbox_pages.mended(path, schemas, known)
+        with new, closing(old):
+            told = {"log": "some of its log"} if known is None else {}
+            if version is None:
+                told["first"] = "its first page"
+            lost = _copy(old, new, schemas[:version], told)
             facts = kept, f"could not read {lost}", int(time() * 1000)
             new.execute(
                 "INSERT INTO undecoded (peer, driver, source, payload, problem, "
@@ -123,48 +129,51 @@ def _put_in_place(path: Path, renewed: Path) -> None:
     _flush(path.parent)
 
 
-def _copy(old: apsw.Connection, new: apsw.Connection, schemas: Sequence[str]) -> str:
-    """Copy what can be read, and return what can't be."""
-    try:
-        version = _number(old, "PRAGMA user_version")
-        found = {str(row[0]) for row in old.execute("SELECT name FROM sqlite_schema")}
-    except _UNREADABLE:
-        version, found = 0, set()
-    for schema in schemas[: version or None]:
+def _copy(
+    old: outbox_pages.Mended,
+    new: apsw.Connection,
+    schemas: Sequence[str],
+    lost: dict[str, str],
+) -> str:
+    """Copy what can be read, and return what can't be, behind what is lost already."""
+    for schema in schemas:
         new.execute(schema)
-    new.pragma("user_version", version or len(schemas))
+    new.pragma("user_version", len(schemas))
     new.pragma("defer_foreign_keys", "ON")
-    lost = {} if found else {"reading": "anything"}
     tables = (
         "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql LIKE '%STRICT%'"
     )
-    for table in _names(new, tables) if found else ():
-        told = _copy_table(old, new, table) if table in found else f"all of {table}"
-        if told:
+    before = new.total_changes()
+    for table in _names(new, tables):
+        if told := _copy_table(old, new, table):
             lost[table] = told
-    _count_on(old, new)
+    is_any = new.total_changes() > before
+    _count_on(old, new, is_cut="log" in lost)
     new.execute(
         "UPDATE reading SET batch = NULL WHERE batch NOT IN (SELECT counter FROM batch)"
     )
-    if "reading" in lost:
+    if {"reading", "log"} & lost.keys():
         new.execute("DELETE FROM seen")
+    if lost and not is_any:
+        return "anything"
     return ", ".join(lost.values()) or "some pages, of which nothing is missing"
 
 
-def _copy_table(old: apsw.Connection, new: apsw.Connection, table: str) -> str:
+def _copy_table(old: outbox_pages.Mended, new: apsw.Connection, table: str) -> str:
     """Copy the rows of a table that can be read, and return what can't be."""
     width = len(new.execute(f"PRAGMA table_info({table})").fetchall())
     insert = f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * width)})"  # noqa: S608
-    failed: list[object] = []
+    tally = Counter[str]()
     if table in _KEYS:
-        rows = _from_both_ends(old, f"SELECT * FROM {table}", _KEYS[table], failed)  # noqa: S608
+        rows = _from_both_ends(old, f"SELECT * FROM {table}", _KEYS[table], tally)  # noqa: S608
     else:
-        rows = _by_id(old, table, 1, _MOST_ID, failed)
+        rows = _by_id(old, table, 1, _MOST_ID, tally)
     for row in rows:
+        tally["read"] += 1
         try:
             new.execute(insert, row)
         except (apsw.ConstraintError, apsw.MismatchError, apsw.TooBigError):
-            failed.append(row)  # no agent wrote such a one
+            tally["failed"] += 1  # no agent wrote such a one
     count = f"SELECT count(*) FROM {table}"  # noqa: S608
     known, copied = _indexed(old, new, table), _number(new, count)
     if known > copied and table == "reading":
@@ -172,11 +181,11 @@ def _copy_table(old: apsw.Connection, new: apsw.Connection, table: str) -> str:
         copied = _number(new, count)
     if known > copied:
         return f"{known - copied} of the rows of {table}"
-    return f"some of the rows of {table}" if failed and known < copied else ""
+    return f"some of the rows of {table}" if tally["failed"] and known < copied else ""
 
 
 def _by_id(
-    db: apsw.Connection, table: str, low: int, high: int, failed: list[object]
+    db: apsw.Connection, table: str, low: int, high: int, tally: Counter[str]
 ) -> Iterator[Row]:
     """Yield the rows of a range of ids; those that can't be read are passed over."""
     ends = [low - 1, high + 1]
@@ -192,32 +201,33 @@ def _by_id(
                     raise apsw.CorruptError(f"row {number} is where it can't be")
                 ends[end] = number
                 yield tuple(row)
-        except _UNREADABLE as error:
-            failed.append(error)
+        except _UNREADABLE:
+            tally["failed"] += 1
         else:
             return
     low, high = ends[0] + 1, ends[1] - 1
-    if low < high and len(failed) < _MOST_FAILURES:
+    most = _MOST_FAILURES if tally["read"] else _MOST_IN_VAIN
+    if low < high and tally["failed"] < most:
         middle = (low + high) // 2
-        yield from _by_id(db, table, low, middle, failed)
-        yield from _by_id(db, table, middle + 1, high, failed)
+        yield from _by_id(db, table, low, middle, tally)
+        yield from _by_id(db, table, middle + 1, high, tally)
 
 
 def _from_both_ends(
-    db: apsw.Connection, query: str, key: tuple[str, ...], failed: list[object]
+    db: apsw.Connection, query: str, key: tuple[str, ...], tally: Counter[str]
 ) -> Iterator[Row]:
     """Yield rows up to the first that can't be read, and those behind the last."""
     for order in ("ASC", "DESC"):
         by = ", ".join(f"{column} {order}" for column in key)
         try:
             yield from db.execute(f"{query} ORDER BY {by}")
-        except _UNREADABLE as error:
-            failed.append(error)
+        except _UNREADABLE:
+            tally["failed"] += 1
         else:
             return
 
 
-def _copy_cells(old: apsw.Connection, new: apsw.Connection) -> None:
+def _copy_cells(old: outbox_pages.Mended, new: apsw.Connection) -> None:
     """Copy readings that only the index of a damaged file knows of."""
     there = {row[0] for row in new.execute("SELECT id FROM reading")}
     missing = {}
@@ -228,7 +238,7 @@ def _copy_cells(old: apsw.Connection, new: apsw.Connection) -> None:
                 missing[number] = of
     except (*_UNREADABLE, apsw.SQLError):
         pass  # which ones more is not known; nor, before version 4, which are urgent
-    for number, captured_ms, record in outbox_cells.find(Path(old.filename), missing):
+    for number, captured_ms, record in outbox_cells.find(old.pages(), missing):
         batch, urgent = missing[number]
         new.execute(
             "INSERT OR IGNORE INTO reading (id, batch, captured_ms, record, urgent) "
@@ -253,7 +263,7 @@ def _indexed(old: apsw.Connection, new: apsw.Connection, table: str) -> int:
     return most
 
 
-def _count_on(old: apsw.Connection, new: apsw.Connection) -> None:
+def _count_on(old: apsw.Connection, new: apsw.Connection, *, is_cut: bool) -> None:
     """Let the new file's numbers go on behind the old one's."""
     query = "SELECT max(seq) FROM sqlite_sequence WHERE name = ?"
     for name in ("batch", "reading", "journal", "undecoded"):
@@ -261,8 +271,8 @@ def _count_on(old: apsw.Connection, new: apsw.Connection) -> None:
             given = _number(old, query, name)
         except (*_UNREADABLE, apsw.SQLError):
             given = 0
-        if name == "batch" and not 0 < given < 4 * _FAR:
-            # It may be lost, and a clock may be wrong: go where none was ever given.
+        if name == "batch" and (is_cut or not 0 < given < 4 * _FAR):
+            # It is lost, or older, and a clock may be wrong: go where none was given.
             given = _FAR + secrets.randbelow(_FAR)
         last = max(given, _number(new, query, name))
         new.execute("DELETE FROM sqlite_sequence WHERE name = ?", (name,))

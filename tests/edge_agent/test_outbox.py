@@ -687,6 +687,7 @@ def test_a_newer_outbox_is_refused_and_left_as_it_is(path: Path) -> None:
     """An older vitalwire must not write into what it does not understand."""
     Outbox(path).close()
     db = apsw.Connection(str(path))
+    db.execute("CREATE TABLE newer (a TEXT) STRICT")
     db.pragma("user_version", 99)
     db.close()
 
@@ -725,6 +726,14 @@ def test_a_file_that_is_no_outbox_is_told_in_our_words_and_kept(path: Path) -> N
 def test_a_missing_file_is_told_in_our_words(path: Path) -> None:
     with pytest.raises(OutboxError, match=r"outbox\.db"):
         Outbox(path, read_only=True)
+
+
+def test_a_folder_that_cannot_be_written_to_is_told_in_our_words(path: Path) -> None:
+    """A card that has gone read-only would end the agent with a traceback."""
+    path.with_suffix(".lock").mkdir(parents=True)  # in its way
+
+    with pytest.raises(OutboxError, match=r"can't open .*outbox\.db: .*directory"):
+        Outbox(path)
 
 
 def test_nothing_told_is_lost_by_kill_9(path: Path) -> None:

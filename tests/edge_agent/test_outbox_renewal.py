@@ -375,7 +375,7 @@ def test_a_first_page_that_can_not_be_renewed_at_once_is_later(
         outbox.batches.make("s", 1, 500)
 
     assert outbox.capture(PEER, [reading(_COUNT)]) == 1
-    assert sequences(outbox) == {_COUNT}
+    assert sequences(outbox) == {*range(_COUNT + 1)}
     outbox.close()
     with pytest.raises(OutboxError, match="closed"):
         outbox.counts()
@@ -412,8 +412,7 @@ def test_a_row_that_is_too_big_for_the_new_file_holds_no_other_back(
             db.limit(apsw.SQLITE_LIMIT_LENGTH, 5_000)  # as 1 GB is
 
     monkeypatch.setattr(apsw, "connection_hooks", [limit])
-    steps = [outbox_file._schema(step) for step in outbox_file._STEPS]
-    outbox_renewal.renew(path, steps)
+    outbox_renewal.renew(path, outbox_file._schemas(), 0)
 
     outbox = Outbox(path)
     assert sequences(outbox) == {1, 3}
@@ -467,6 +466,19 @@ def test_looking_for_rows_ends_where_a_number_is_none_that_was_asked_for(
     outbox.close()
 
 
+def test_looking_for_rows_ends_where_there_are_none(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There are more numbers than any start could try."""
+    monkeypatch.setattr(outbox_renewal, "_MOST_FAILURES", 1 << 62)
+    path.write_bytes(b"this is no database, whatever its name says" * 200)
+
+    outbox = Outbox(path)
+
+    assert "could not read anything; " in outbox.damaged()[0]
+    outbox.close()
+
+
 def test_a_column_that_became_a_text_is_passed_over(path: Path) -> None:
     """One bit of its type, and no start would ever come to its end."""
 
@@ -484,27 +496,6 @@ def test_a_column_that_became_a_text_is_passed_over(path: Path) -> None:
     outbox.close()
 
 
-def test_a_bad_block_is_passed_over_where_readings_are_looked_for(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It would end the agent, at every start."""
-    leaves = pages(path, "reading")
-    damage(path, leaves[5], one_bit)
-    damage(path, leaves[6], zeros)
-    bad = (leaves[6] - 1) * _PAGE
-    failed = _fail_once(
-        monkeypatch, os, "pread", lambda _, size, start: start <= bad < start + size
-    )
-
-    outbox = Outbox(path)
-
-    assert len(failed) == 1
-    assert _COUNT - 40 < outbox.counts().waiting < _COUNT
-    lost = _COUNT - outbox.counts().waiting
-    assert f"could not read {lost} of the rows of reading; " in outbox.damaged()[0]
-    outbox.close()
-
-
 def test_only_records_of_missing_readings_are_decoded(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -518,7 +509,9 @@ def test_only_records_of_missing_readings_are_decoded(
 
     monkeypatch.setattr(records, "from_record", from_record)
 
-    ((number, _, record),) = outbox_cells.find(path, {200})
+    whole = path.read_bytes()
+    found = [whole[at : at + _PAGE] for at in range(0, len(whole), _PAGE)]
+    ((number, _, record),) = outbox_cells.find(found, {200})
 
     assert number == 200
     assert decoded == [record]
