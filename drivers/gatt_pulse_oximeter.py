@@ -120,7 +120,10 @@ def _memory(filling: int) -> Retold:
 
 
 def _recover(packets: Sequence[Packet], terms: Terms) -> Iterator[Event]:
-    memory = None if terms.mark is None else _memory(terms.mark)
+    memory = None
+    if terms.mark is not None and packets:
+        memory = _memory(terms.mark)
+        yield Checkpoint(filling_now(terms.mark, is_empty=False))
     for packet in packets:
         for event in DRIVER.decode(packet, terms.identity or Identity()):
             yield event if memory is None else memory.place(event)

@@ -312,6 +312,8 @@ def _recover(packets: Sequence[Packet], terms: Terms) -> Iterator[Event]:
     records = _Records(terms.identity or Identity())
     mark = RecordMark.of(terms.mark or 0)
     memory = mark.memory()
+    if mark.filling is not None and packets:
+        yield Checkpoint(mark.filled(is_empty=False).packed)
     for packet in packets:
         if packet.uuid == _RACP:
             memory = mark.memory()  # the next request

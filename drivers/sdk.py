@@ -128,7 +128,7 @@ class DeviceClock:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Everything up to ``mark`` was yielded; the next visit may start behind it.
+    """What the next visit is to know; what was yielded before is written with it.
 
     Attributes:
         mark: The driver's own number, 0 to 2^63 - 1.

@@ -115,7 +115,7 @@ def run(path: Path, data: Path) -> None:
     Example:
         vitalwire agent run --config vitalwire.toml --data /var/lib/vitalwire
     """
-    gc.disable()  # what a start imports stays: looking through it finds no garbage
+    gc.disable()  # what a start imports stays: looking through it finds next to none
     from edge_agent import app, config  # noqa: PLC0415 - takes half a second
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level="INFO")

@@ -5,6 +5,7 @@ survives a power cut, on storage that honours a flush.
 """
 
 import fcntl
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -19,10 +20,17 @@ import apsw
 from edge_agent import outbox_pages, outbox_renewal
 from edge_agent.outbox_renewal import DAMAGE
 
+_log = logging.getLogger(__name__)
+
 # From each version to the next.
 _STEPS = ("outbox.sql", *(f"outbox_{version}.sql" for version in range(2, 7)))
 _SAFE_SQLITE = (3, 51, 3)  # older ones can corrupt a WAL
 _BUSY_MS = 5_000
+_BAD_BLOCK = {
+    apsw.SQLITE_IOERR_READ,
+    apsw.SQLITE_IOERR_SHORT_READ,
+    apsw.SQLITE_IOERR_CORRUPTFS,
+}
 _AGAIN_S = 60.0  # a file that can't be renewed for want of room is read whole each time
 
 
@@ -49,9 +57,10 @@ class OutboxFile:
                 f"SQLite {apsw.sqlite_lib_version()} can corrupt the outbox; install "
                 "apsw 3.51.3 or newer from its wheel"
             )
+        path = path.resolve()  # SQLite's own files stand beside the file itself
         self.path, self._read_only = path, read_only
         self._mutex = threading.Lock()
-        self._renew_at, self._is_renewed = 0.0, False
+        self._renew_at, self._is_closed = 0.0, False
         with ExitStack() as held:
             try:
                 if not read_only:
@@ -69,7 +78,7 @@ class OutboxFile:
     def close(self) -> None:
         """Close the file, behind what is being written; another agent may open it."""
         with self._mutex:
-            self._is_renewed = False
+            self._is_closed = False
             self._held.close()
 
     @contextmanager
@@ -105,27 +114,34 @@ class OutboxFile:
     def _renewing(self) -> Iterator[None]:
         """Renew a file that turns out to be damaged; what was asked fails this once."""
         try:
-            if self._is_renewed:
+            if self._is_closed:
                 self._connect_again()
             yield
         except (apsw.Error, UnicodeDecodeError) as error:
-            if not any(isinstance(e, DAMAGE) for e in (error, error.__context__)):
+            both = error, error.__context__
+            if not any(isinstance(e, DAMAGE) for e in both):
+                if any(isinstance(e, apsw.IOError) for e in both):
+                    # What was refused may stand in the log, whole, behind what comes.
+                    self._close_for_now()
                 raise
             if not self._read_only and monotonic() >= self._renew_at:
                 self._renew_at = monotonic() + _AGAIN_S
-                self.db.close(True)  # noqa: FBT003 - whoever reads with it is no more
-                self._is_renewed = True
+                self._close_for_now()
                 _renew(self.path)
             raise Damaged(f"the outbox is damaged: {error}") from error
 
+    def _close_for_now(self) -> None:
+        self.db.close(True)  # noqa: FBT003 - whoever reads with it is no more
+        self._is_closed = True
+
     def _connect_again(self) -> None:
-        """Connect behind a renewal, and first end one that failed half way."""
+        """Connect anew, and first end a renewal that failed half way."""
         try:
             outbox_renewal.finish(self.path)
             self.db = _connect(self.path, read_only=False)
         except OSError as error:
             raise OutboxError(f"can't open {self.path}: {error}") from error
-        self._is_renewed = False
+        self._is_closed = False
 
     def one(self, sql: str, *values: Any) -> tuple[Any, ...] | None:  # noqa: ANN401
         """Return the first row that a query finds; None if it finds none."""
@@ -166,14 +182,17 @@ def _open(path: Path) -> apsw.Connection:
     """Return a connection to a file of this version; mend it if it is ours."""
     outbox_renewal.finish(path)
     is_gone = not path.exists() or not path.stat().st_size
+    known, behind = _played(path)
     if is_gone and path.with_name("status.json").exists():
         path.touch()
         _renew(path)  # an agent ran here before: what it had is lost
-    elif path.exists() and _is_damaged(path):
+    elif path.exists() and (known is None or _is_damaged(path)):
         _renew(path)
     db = _connect(path, read_only=False)
     try:
         _migrate(db)
+        if behind == 1:
+            _pass_over(db)
     except BaseException:
         db.close()
         raise
@@ -199,8 +218,6 @@ def _look(path: Path) -> apsw.Connection:
 
 def _is_damaged(path: Path) -> bool:
     """Whether something of a file can't be read, or is not as SQLite writes it."""
-    if _played(path) is None:
-        return True
     try:
         with closing(apsw.Connection(str(path))) as db:
             db.set_busy_timeout(_BUSY_MS)
@@ -208,19 +225,30 @@ def _is_damaged(path: Path) -> bool:
             is_whole = db.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
             # By its own first page it may be one to read only.
             return not is_whole or (db.readonly("main") and os.access(path, os.W_OK))
-    except (*DAMAGE, apsw.IOError, apsw.SQLError):
+    except (*DAMAGE, apsw.SQLError):
         return True
+    except apsw.IOError as error:
+        if _is_bad_block(error):
+            return True
+        raise
 
 
-def _played(path: Path) -> int | None:
-    """Return how many frames of its log SQLite plays back; None if some are lost so.
+def _is_bad_block(error: apsw.IOError) -> bool:
+    """Whether a disk can't read what it was given; else it is full, say."""
+    return getattr(error, "extendedresult", 0) in _BAD_BLOCK
 
-    The log stays as it is.
+
+def _played(path: Path) -> tuple[int | None, int]:
+    """Return how many frames of its log SQLite plays back, and the commits behind.
+
+    It is None where commits are lost so, or the log can't be read. The log stays as it
+    is.
     """
     log, known = path.with_name(f"{path.name}-wal"), 0
     if not log.exists():
-        return 0
-    if path.stat().st_size:  # beside an empty file SQLite would remove it
+        return 0, 0
+    # Beside an empty file SQLite would remove it.
+    if path.exists() and path.stat().st_size:
         try:
             with closing(apsw.Connection(str(path))) as db:
                 db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
@@ -228,14 +256,35 @@ def _played(path: Path) -> int | None:
                 with suppress(apsw.Error, UnicodeDecodeError):
                     outbox_pages.schema_of(db)  # so that it looks for the log
                 known, _ = db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-        except (*DAMAGE, apsw.IOError):
-            return None
-    return None if outbox_pages.is_cut(log, known) else known
+        except DAMAGE:
+            return None, 0
+        except apsw.IOError as error:
+            if _is_bad_block(error):
+                return None, 0
+            raise
+    behind = outbox_pages.commits_behind(log, known)
+    return (known if behind < 2 else None), behind
+
+
+def _pass_over(db: apsw.Connection) -> None:
+    """Go on behind a last commit that is broken off, or was damaged since.
+
+    If it was whole once, its batch may have been sent, and its readings told: no other
+    batch gets its counter, and what a device tells again is heard.
+    """
+    with db:
+        db.execute(
+            "INSERT INTO sqlite_sequence (name, seq) SELECT 'batch', 0 "
+            "WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'batch')"
+        )
+        db.execute("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'batch'")
+        db.execute("DELETE FROM seen")
+    _log.warning("outbox.torn: the last that was written is not there any more")
 
 
 def _renew(path: Path) -> None:
     try:
-        outbox_renewal.renew(path, _schemas(), _played(path))
+        outbox_renewal.renew(path, _schemas(), _played(path)[0])
     except (apsw.Error, OSError) as error:
         raise Damaged(
             f"{path} is damaged, and no other can be made of what is left of it: "

@@ -38,8 +38,14 @@ Roots = set[tuple[str, int]]
 
 
 def schema_of(db: apsw.Connection) -> Schema:
-    """Return names of a file's tables and indexes, and what they were made by."""
-    rows = db.execute("SELECT name, sql FROM sqlite_schema")
+    """Return names of a file's tables and indexes, and what they were made by.
+
+    In the order of their names: VACUUM changes their own, and ANALYZE adds a table.
+    """
+    rows = db.execute(
+        "SELECT name, sql FROM sqlite_schema WHERE substr(name, 1, 7) <> 'sqlite_' "
+        "ORDER BY name"
+    )
     return [(str(name), _SPACE.sub("", str(sql))) for name, sql in rows]
 
 
@@ -67,11 +73,12 @@ def _roots(db: apsw.Connection) -> Roots:
     return {(str(name), int(page or 0)) for name, page in rows}
 
 
-def is_cut(log: Path, known: int) -> bool:
-    """Return whether commits that were flushed stand where SQLite does not look.
+def commits_behind(log: Path, known: int) -> int:
+    """Return how many commits stand where SQLite does not look; 2 is two or more.
 
-    A power cut breaks off the last one, before anybody is told of it; its blocks come
-    to the disk in any order.
+    One is the last one, which a power cut broke off before anybody was told of it, its
+    blocks coming to the disk in any order; or which a bad block damaged since. Of two
+    one was flushed.
 
     Args:
         log: The log.
@@ -83,7 +90,8 @@ def is_cut(log: Path, known: int) -> bool:
     pages = [frame.page for frame in behind]
     # The head was flushed before any frame; a commit has each page once.
     is_one = opened.has_head and len({*pages}) == len(pages)
-    return sum(frame.pages > 0 for frame in behind) > is_one
+    count = sum(frame.pages > 0 for frame in behind)
+    return min(count if is_one else 2 * count, 2)
 
 
 class Mended(apsw.Connection):

@@ -185,11 +185,11 @@ class Ingest:
         """Begin to open what waits; together with ``ahead`` it is at most a group."""
         had = Counter(station for part in ahead for station in part.stations)
         came = self._queue.take(_GROUP, wait_s, had)
-        backlog = len(self._queue) + len(came)
+        openers.adapt(len(self._queue) + len(came))
         parts = []
         for start in range(0, len(came), _AT_ONCE):
             stations, some = zip(*came[start : start + _AT_ONCE], strict=True)
-            opening = openers.open([one.message for one in some], backlog)
+            opening = openers.open([one.message for one in some])
             parts.append(_Part([*stations], [*some], opening))
         return parts
 

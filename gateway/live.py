@@ -7,6 +7,8 @@ nothing is queued for it and nothing can be missed, however slow it is.
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from time import monotonic
 from typing import TypeVar
 
 P = TypeVar("P")
@@ -65,24 +67,19 @@ class Live:
             fetch: Returns what tells what is behind a place, empty if there is nothing,
                 and the place up to which there is no more. Called in a thread.
         """
-        woken, quiet_s = asyncio.Event(), 0.0
+        woken, told_s = asyncio.Event(), monotonic()
         self._woken[woken] = who
         try:
             while not self._closed:
                 woken.clear()
                 event, after = await asyncio.to_thread(fetch, after)
-                if event:
-                    quiet_s = 0.0
+                if event or monotonic() - told_s >= _HEARTBEAT_S:
                     yield event
-                    continue
-                try:
-                    async with asyncio.timeout(_LOOK_S):
-                        await woken.wait()
-                except TimeoutError:
-                    quiet_s += _LOOK_S
-                if quiet_s >= _HEARTBEAT_S:
-                    quiet_s = 0.0
-                    yield ""
+                    told_s = monotonic()
+                if not event:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(_LOOK_S):
+                            await woken.wait()
         finally:
             del self._woken[woken]
 

@@ -53,16 +53,24 @@ class Openers:
         self._pressed_s = -_IDLE_S
         self._not_before_s = 0.0
         if behind:
-            self._adapt(_BACKLOG)
+            self.adapt(_BACKLOG)
 
-    def open(self, messages: Sequence[Message], backlog: int) -> Opening:
-        """Begin to open messages.
+    def adapt(self, backlog: int) -> None:
+        """Begin processes, or end them, by how many messages wait now."""
+        now_s = monotonic()
+        if backlog >= _BACKLOG:
+            self._pressed_s = now_s
+            if (
+                self._processes is None
+                and self._most > 0
+                and now_s > self._not_before_s
+            ):
+                self._begin()
+        elif self._processes is not None and now_s > self._pressed_s + _IDLE_S:
+            self._end()
 
-        Args:
-            messages: As they came.
-            backlog: How many wait, these included.
-        """
-        self._adapt(backlog)
+    def open(self, messages: Sequence[Message]) -> Opening:
+        """Begin to open messages, as they came."""
         if self._processes is not None and all(one.done() for one in self._ready):
             try:
                 return self._processes.submit(_open_apart, messages, self._tenant)
@@ -89,19 +97,6 @@ class Openers:
         """End the thread and the processes."""
         self._thread.shutdown()
         self._end()
-
-    def _adapt(self, backlog: int) -> None:
-        now_s = monotonic()
-        if backlog >= _BACKLOG:
-            self._pressed_s = now_s
-            if (
-                self._processes is None
-                and self._most > 0
-                and now_s > self._not_before_s
-            ):
-                self._begin()
-        elif self._processes is not None and now_s > self._pressed_s + _IDLE_S:
-            self._end()
 
     def _begin(self) -> None:
         # Forking a process with threads may leave a lock for ever locked.

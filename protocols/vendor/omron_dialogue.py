@@ -68,7 +68,7 @@ def download(
                 if start is None or is_same is None or is_same():
                     return newest if came else before
                 start = None  # another record stands where the known one was
-        elif start is None:
+        elif start is None or end not in _NOT_BEHIND:
             raise Incomplete(f"the device ends its report with [{payload.hex(' ')}]")
         else:
             start = None  # it does not know how to begin behind a number
@@ -106,6 +106,17 @@ def consent(
 _NUMBER = OpCode.REPORT_NUMBER_OF_STORED_RECORDS
 _SENT = racp.Response(OpCode.REPORT_STORED_RECORDS, Value.SUCCESS)
 _NONE_FOUND = racp.Response(OpCode.REPORT_STORED_RECORDS, Value.NO_RECORDS_FOUND)
+# It can't; where it is busy or does not come to an end, it may at the next visit.
+_NOT_BEHIND = [
+    racp.Response(OpCode.REPORT_STORED_RECORDS, value)
+    for value in (
+        Value.OP_CODE_NOT_SUPPORTED,
+        Value.INVALID_OPERATOR,
+        Value.OPERATOR_NOT_SUPPORTED,
+        Value.INVALID_OPERAND,
+        Value.OPERAND_NOT_SUPPORTED,
+    )
+]
 
 
 def _request(op_code: OpCode, start: int | None) -> bytes:

@@ -18,6 +18,7 @@ import apsw
 import pytest
 
 from edge_agent import outbox_file, outbox_pages, records
+from edge_agent.health import Health
 from edge_agent.outbox import Damaged, Outbox, OutboxError
 from tests.edge_agent.filling import METER, PEER, reading
 from tests.edge_agent.test_outbox_renewal import (
@@ -323,12 +324,12 @@ def test_a_file_that_grew_in_a_damaged_log_is_read_to_its_end(
 def test_a_damaged_head_is_told_of_a_log_with_one_commit(path: Path) -> None:
     """It was flushed before any frame was written: this is no power cut's work."""
     outbox = Outbox(path)
-    outbox.capture(PEER, [reading(1)])
+    outbox.capture(PEER, [reading(1)], mark=("d", "t", 0))
     outbox.close()
     opened = apsw.Connection(str(path))
-    opened.execute("INSERT INTO cursor VALUES ('d', 't', 1)")
+    opened.execute("UPDATE cursor SET mark = 1")
     log = path.with_name("outbox.db-wal").read_bytes()
-    assert len(_commits(log)) == 1
+    assert len(log) == 32 + _FRAME
     whole = path.read_bytes()
     opened.close()
     _write(path, {"": whole, "-wal": b"\0" + log[1:]})
@@ -611,7 +612,7 @@ def test_a_memory_that_is_gone_is_told_where_an_agent_ran(
     closed: Path, how: Callable[..., object]
 ) -> None:
     """A new one would be begun, and nobody know what was waiting in it."""
-    closed.with_name("status.json").write_text("{}")
+    Health(closed.parent).save()
     how(closed, *([b""] if how == Path.write_bytes else []))
 
     outbox = Outbox(closed)
@@ -676,4 +677,97 @@ def test_a_memory_on_a_read_only_disk_can_be_looked_at(
     outbox = Outbox(path, read_only=True)
 
     assert outbox.counts().waiting == _COUNT
+    outbox.close()
+
+
+def test_a_batch_that_a_bad_block_took_from_the_logs_end_keeps_its_counter(
+    path: Path, tmp_path: Path
+) -> None:
+    """It looks as if a power cut had broken it off, and may have been sent."""
+    outbox = Outbox(path)
+    outbox.serve("home", "s")
+    outbox.capture(PEER, [reading(number) for number in range(10)])
+    made = outbox.batches.make("s", 1, 256)
+    log = bytearray(path.with_name("outbox.db-wal").read_bytes())
+    log[_commits(bytes(log))[-1] + 24] ^= 1
+    found = {"": path.read_bytes(), "-wal": bytes(log)}
+    outbox.close()
+    again = tmp_path / "again" / "outbox.db"
+    again.parent.mkdir()
+    _write(again, found)
+
+    outbox = Outbox(again)
+
+    assert outbox.damaged() == []
+    assert outbox.capture(PEER, [reading(number) for number in range(10)]) == 10
+    anew = outbox.batches.make("s", 1, 256)
+    assert made is not None
+    assert anew is not None
+    assert anew.counter > made.counter
+    outbox.close()
+
+
+def test_the_log_of_a_file_that_is_linked_to_is_looked_at(
+    path: Path, tmp_path: Path, killed: dict[str, bytes]
+) -> None:
+    """SQLite writes it beside the file itself, on another disk, say."""
+    log = bytearray(killed["-wal"])
+    log[_commits(killed["-wal"])[3] + 24] ^= 1
+    (tmp_path / "card").mkdir()
+    _write(tmp_path / "card" / "outbox.db", {"": killed[""], "-wal": bytes(log)})
+    path.symlink_to(tmp_path / "card" / "outbox.db")
+
+    outbox = Outbox(path)
+
+    assert "could not read some of its log" in outbox.damaged()[0]
+    outbox.close()
+
+
+@pytest.mark.parametrize("what", ["VACUUM", "ANALYZE"])
+def test_a_file_that_somebody_put_in_order_is_whole(closed: Path, what: str) -> None:
+    """Its tables begin elsewhere then, and stand in another order."""
+    before = _state(closed)
+    with closing(apsw.Connection(str(closed))) as db:
+        db.execute(what)
+
+    outbox = Outbox(closed)
+
+    assert outbox.damaged() == []
+    outbox.close()
+    assert _state(closed) == before
+
+
+def test_a_full_disk_is_no_damage(
+    path: Path, killed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite can't make its own file beside it; people would throw the outbox away."""
+    _write(path, killed)
+
+    def full(*_: object) -> object:
+        error = apsw.IOError("IOERR_SHMSIZE: disk I/O error")
+        error.extendedresult = apsw.SQLITE_IOERR_SHMSIZE  # type: ignore[attr-defined]
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox_pages, "schema_of", full)
+        with pytest.raises(OutboxError, match="IOERR_SHMSIZE"):
+            Outbox(path)
+
+    outbox = Outbox(path)
+    assert outbox.damaged() == []
+    assert sequences(outbox) == {*range(_COUNT)}
+    outbox.close()
+
+
+def test_a_write_that_the_disk_refused_has_the_log_looked_at_anew(path: Path) -> None:
+    """Whole in it, behind what comes later, it would look like a lost commit."""
+    outbox = Outbox(path)
+    before = outbox._file.db
+
+    with pytest.raises(OutboxError), outbox._file.transaction():
+        raise apsw.IOError("IOERR_FSYNC: disk I/O error")
+
+    assert outbox.capture(PEER, [reading(1)]) == 1
+    assert outbox._file.db is not before
+    assert sequences(outbox) == {1}
     outbox.close()

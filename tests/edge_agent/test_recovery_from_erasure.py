@@ -21,6 +21,7 @@ from firmware_sim.omron_memory import HEM_7322T, OmronRecord
 from firmware_sim.racp import Answer
 from protocols.gatt.racp import Incomplete
 from protocols.gatt.uuid import sig
+from tests.edge_agent.test_recovery import _Killed, killed_at
 from tests.edge_agent.unset import FACTORY, UNSET, Unset, microlife_cuff
 from tests.edge_agent.visiting import read, station_in
 
@@ -89,6 +90,57 @@ def test_a_memory_that_was_never_read_to_its_end_is_another_one_when_erased(
     read(station, unset.driver, device)
 
     assert station.outbox.counts().waiting == before + 1
+
+
+@counting
+def test_what_was_recovered_says_that_the_memory_was_not_empty_any_more(
+    station: Station, unset: Unset
+) -> None:
+    """Killed behind the journal; by the same places the next ones would be known."""
+    device = unset.make([])
+    for _ in range(2):
+        read(station, unset.driver, device)
+    device.store(unset.record(None))
+    with suppress(_Killed), killed_at(station, 0):
+        read(station, unset.driver, device)
+    with suppress(LinkLost, NoReply):
+        read(station, unset.driver, device, lost_after=0)  # the device is away
+    recovered = station.outbox.counts().waiting
+    device.erase()
+    read(station, unset.driver, device)
+    device.store(unset.record(None))
+    read(station, unset.driver, device)
+
+    assert station.outbox.counts().waiting == recovered + 1
+
+
+@pytest.mark.parametrize("value", [8, 10], ids=["not completed", "busy"])
+@pytest.mark.parametrize("first", [b"\x01", b"\x01\x03"], ids=["any", "from a number"])
+def test_a_cuff_that_is_busy_is_not_asked_for_all_of_its_memory(
+    station: Station, monkeypatch: pytest.MonkeyPatch, first: bytes, value: int
+) -> None:
+    """What was told from a number on would be told again, in other places."""
+    unset = UNSET["omron"]
+    device = unset.make([])
+    for count in (4, 2):
+        for _ in range(count):
+            device.store(unset.record(None))
+        read(station, unset.driver, device)
+    device.store(unset.record(None))
+    plain = device._report
+
+    def busy(request: bytes) -> Any:  # noqa: ANN401
+        if request.startswith(first):
+            return [Send(sig(0x2A52), bytes([6, 0, request[0], value]))]
+        return plain(request)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(device, "_report", busy)
+        with suppress(*_ENDS):
+            read(station, unset.driver, device)
+    read(station, unset.driver, device)
+
+    assert station.outbox.counts().waiting == 7
 
 
 def test_one_users_erasure_is_no_other_ones(station: Station) -> None:

@@ -433,3 +433,34 @@ def test_a_bound_between_two_ms_is_kept_to(store: SqliteStore) -> None:
     assert found(since="2026-03-01T07:31:00.0004Z") == 0
     assert found(until="2026-03-01T07:31:00Z") == 0
     assert found(since="2026-03-01T07:31:00Z") == 1
+
+
+def test_more_than_an_event_holds_is_told_in_several(store: SqliteStore) -> None:
+    """At once; a listener who was away would else miss what the first left over."""
+    numbers = range(1, 451)
+    store.commit([accepted(1, *map(glucose, numbers))])
+
+    told, _ = news(store, leave, cursor(0))
+
+    assert [one for ids, _ in told for one in ids] == [*map(str, numbers)]
+
+
+def test_silence_is_told_also_where_others_readings_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A proxy would cut the stream, and the page not ask again."""
+    monkeypatch.setattr("gateway.live._LOOK_S", 0.02)
+    monkeypatch.setattr("gateway.live._HEARTBEAT_S", 0.1)
+
+    async def listening() -> list[str]:
+        live = Live()
+        live.open()
+        asyncio.get_running_loop().call_later(1, live.close)
+
+        def fetch(after: int) -> tuple[str, int]:
+            live.announce()  # a commit of somebody else's
+            return "", after
+
+        return [event async for event in live.events(7, 0, fetch)]
+
+    assert 4 <= len(asyncio.run(listening())) <= 10

@@ -24,10 +24,12 @@ def openers() -> Iterator[Openers]:
     found = Openers("", processes=1)
     yield found
     found.close()
+    assert eventually(lambda: not active_children())
 
 
 def _told(openers: Openers, backlog: int) -> list[Delivery]:
-    opened = openers.result(openers.open(SENT, backlog), SENT)
+    openers.adapt(backlog)
+    opened = openers.result(openers.open(SENT), SENT)
     assert all(one.began_ns <= one.ended_ns for one in opened)
     return [one.delivery for one in opened]
 
@@ -52,11 +54,24 @@ def test_what_was_down_has_its_processes_before_the_first_message() -> None:
     """A backlog waits for a gateway that starts; processes take a second to come."""
     openers = Openers("", processes=1, behind=True)
     try:
-        assert active_children()
+        assert openers._ready, "begun with it"
         assert eventually(lambda: all(one.done() for one in openers._ready), 60)
         assert len(_told(openers, len(SENT))) == len(SENT)
+        assert openers._processes is not None, "it waits for what else comes"
     finally:
         openers.close()
+    assert eventually(lambda: not active_children())
+
+
+def test_processes_end_a_minute_after_the_backlog_also_where_nothing_comes(
+    openers: Openers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway that starts has them, and most wait for nothing."""
+    monkeypatch.setattr("gateway.openers._IDLE_S", 0.0)
+    openers.adapt(MANY)
+    assert openers._processes is not None
+    openers.adapt(0)
+    assert openers._processes is None
 
 
 def test_a_process_that_dies_loses_no_message(openers: Openers) -> None:
@@ -66,7 +81,8 @@ def test_a_process_that_dies_loses_no_message(openers: Openers) -> None:
     (worker,) = active_children()
 
     os.kill(worker.pid or 0, signal.SIGSTOP)
-    opening = openers.open(SENT, MANY)
+    openers.adapt(MANY)
+    opening = openers.open(SENT)
     os.kill(worker.pid or 0, signal.SIGKILL)
 
     assert [one.delivery for one in openers.result(opening, SENT)] == here
