@@ -120,8 +120,9 @@ class OutboxFile:
         except (apsw.Error, UnicodeDecodeError) as error:
             both = error, error.__context__
             if not any(isinstance(e, DAMAGE) for e in both):
-                if any(isinstance(e, apsw.IOError) for e in both):
-                    # What was refused may stand in the log, whole, behind what comes.
+                is_refused = any(isinstance(e, apsw.IOError) for e in both)
+                if is_refused and not self._read_only:
+                    # It may stand in the log, whole, behind what comes next.
                     self._close_for_now()
                 raise
             if not self._read_only and monotonic() >= self._renew_at:
