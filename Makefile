@@ -38,7 +38,7 @@ bench: .venv/.installed ## Measure download, uplink, every driver, a backlog of 
 	$(BIN)/python bench/small_board.py
 	$(BIN)/python bench/backlog.py
 
-scale: .venv/.installed ## Kill gateways and brokers under load, silence Bluetooth.
+scale: .venv/.installed ## Kill gateways, brokers and agents, silence Bluetooth, fill pages.
 	@./scripts/system-packages dbus-daemon=dbus mosquitto=mosquitto postgres=postgresql
 	$(BIN)/python -m pytest -q -m scale tests
 

@@ -203,6 +203,7 @@ def test_a_status_tells_of_bluetooth(tmp_path: Path) -> None:
     assert "bluetooth                Bluetooth does not answer" in shown.output
 
 
+@pytest.mark.scale
 @pytest.mark.integration
 def test_a_bluetoothd_that_is_started_anew_ends_the_links_of_the_one_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

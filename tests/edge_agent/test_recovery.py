@@ -113,9 +113,9 @@ _ERASED = ((3, False), (0, False), (3, True))
 @pytest.mark.parametrize(
     "how",
     [
-        How(None, _FIRST),
+        pytest.param(How(None, _FIRST), marks=pytest.mark.scale),
         How(None, _LATER),
-        How(None, _TWICE),
+        pytest.param(How(None, _TWICE), marks=pytest.mark.scale),
         How(None, _ERASED),
         How(FACTORY, _LATER, _Ahead),
         How(FACTORY, _TWICE, _Ahead, 2),

@@ -214,6 +214,7 @@ def test_a_flagged_pressure_of_a_shared_cuff_tells_whose_it_is(tmp_path: Path) -
     ]
 
 
+@pytest.mark.scale
 def test_of_too_many_readings_the_latest_are_never_guessed(tmp_path: Path) -> None:
     """The first thousands under the word Latest would be believed to be of today."""
     count = 30_050

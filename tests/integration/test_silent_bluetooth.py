@@ -201,6 +201,7 @@ def test_an_agent_outlives_a_bus_that_dies_while_it_is_asked(tmp_path: Path) -> 
         assert "Traceback" not in station.log
 
 
+@pytest.mark.scale
 def test_an_agent_stops_while_bluetooth_is_silent(tmp_path: Path) -> None:
     """What waits for an answer must not outwait the person who stops it."""
     with ExitStack() as held:
