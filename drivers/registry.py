@@ -1,7 +1,12 @@
 """Drivers by entry point, loaded when asked for."""
 
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import (
+    EntryPoint,
+    PackageNotFoundError,
+    distribution,
+    entry_points,
+)
 
 from drivers.sdk import GattDriver, SerialDriver
 
@@ -23,12 +28,10 @@ def load(name: str) -> GattDriver | SerialDriver:
     Raises:
         UnknownDriver: None is installed, or it is no driver.
     """
-    try:
-        driver = _found()[name].load()
-    except KeyError:
-        raise UnknownDriver(
-            f"no driver '{name}'; installed: {', '.join(names())}"
-        ) from None
+    point = _ours().get(name) or _found().get(name)
+    if point is None:
+        raise UnknownDriver(f"no driver '{name}'; installed: {', '.join(names())}")
+    driver = point.load()
     if not isinstance(driver, GattDriver | SerialDriver):
         raise UnknownDriver(f"'{name}' is no driver, but a {type(driver).__name__}")
     return driver
@@ -36,4 +39,14 @@ def load(name: str) -> GattDriver | SerialDriver:
 
 @cache  # it looks into all that is installed
 def _found() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=_GROUP)}
+    return {point.name: point for point in entry_points(group=_GROUP)} | _ours()
+
+
+@cache
+def _ours() -> dict[str, EntryPoint]:
+    """Return the drivers of this package, for which no start looks at all others."""
+    try:
+        points = distribution("vitalwire").entry_points
+    except PackageNotFoundError:
+        return {}
+    return {point.name: point for point in points.select(group=_GROUP)}
