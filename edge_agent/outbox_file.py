@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from time import monotonic
@@ -336,5 +337,6 @@ def _migrate(db: apsw.Connection) -> None:
             db.pragma("user_version", len(_STEPS))
 
 
-def _schemas() -> list[str]:
-    return [files("edge_agent").joinpath(step).read_text() for step in _STEPS]
+@cache
+def _schemas() -> tuple[str, ...]:
+    return tuple(files("edge_agent").joinpath(step).read_text() for step in _STEPS)

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import apsw
 
-PAGE = 4096  # bytes, as SQLite makes them
+_PAGE = 4096  # bytes, as SQLite makes them
 _HEAD = 32  # bytes of a log before its frames
 _FRAME = Struct(">II8s8x")
 _SUMMED = {0x377F0682: "<6I", 0x377F0683: ">6I"}  # how, by magic
@@ -33,11 +33,11 @@ _LEAST = 64  # pages; of a new file each table begins before
 
 _SPACE = re.compile(r"--.*|\s+")  # and comments, which may be worded anew
 
-Schema = list[tuple[str, str]]
-Roots = set[tuple[str, int]]
+_Schema = list[tuple[str, str]]
+_Roots = set[tuple[str, int]]
 
 
-def schema_of(db: apsw.Connection) -> Schema:
+def schema_of(db: apsw.Connection) -> _Schema:
     """Return names of a file's tables and indexes, and what they were made by.
 
     In the order of their names: VACUUM changes their own, and ANALYZE adds a table.
@@ -49,7 +49,7 @@ def schema_of(db: apsw.Connection) -> Schema:
     return [(str(name), _SPACE.sub("", str(sql))) for name, sql in rows]
 
 
-def made_by(schemas: Sequence[str]) -> tuple[list[Schema], Roots, bytes]:
+def made_by(schemas: Sequence[str]) -> tuple[list[_Schema], _Roots, bytes]:
     """Return what a new file is like.
 
     Args:
@@ -65,10 +65,10 @@ def made_by(schemas: Sequence[str]) -> tuple[list[Schema], Roots, bytes]:
             db.execute(schema)
             found.append(schema_of(db))
             roots = roots or _roots(db)
-        return found, roots, db.serialize("main")[:PAGE]
+        return found, roots, db.serialize("main")[:_PAGE]
 
 
-def _roots(db: apsw.Connection) -> Roots:
+def _roots(db: apsw.Connection) -> _Roots:
     rows = db.execute("SELECT name, rootpage FROM sqlite_schema WHERE type = 'table'")
     return {(str(name), int(page or 0)) for name, page in rows}
 
@@ -133,7 +133,7 @@ def mended(
     db = Mended(path, fresh[:_FILE_HEAD], known)
     with suppress(apsw.Error, UnicodeDecodeError, ValueError):
         if roots <= _roots(db):
-            return db, versions.index(schema_of(db), 1)
+            return db, versions.index(schema_of(db))
     db.close()
     return Mended(path, fresh, known), None
 
@@ -174,7 +174,7 @@ class _File(apsw.VFSFile):
         log = Path(f"{name.filename()}-wal")
         self._log = _Log(log) if log.exists() else None
         frames = self._log.committed(known) if self._log else []
-        count = -(-super().xFileSize() // PAGE)
+        count = -(-super().xFileSize() // _PAGE)
         told = [frame.pages for frame in frames if frame.pages <= count + len(frames)]
         self.count = max(_LEAST, count, *told)
         self._at = {frame.page: frame.at for frame in frames}
@@ -183,11 +183,11 @@ class _File(apsw.VFSFile):
         self._first = bytes(page)
 
     def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802
-        number, start = divmod(offset, PAGE)
+        number, start = divmod(offset, _PAGE)
         return self.page(number + 1)[start : start + amount]
 
     def xFileSize(self) -> int:  # noqa: N802
-        return self.count * PAGE
+        return self.count * _PAGE
 
     def xClose(self) -> None:  # noqa: N802
         if self._log:
@@ -201,9 +201,9 @@ class _File(apsw.VFSFile):
         """Return a page as it was last written, or else as it was before."""
         found = b""
         if self._log and number in self._at:
-            found = _read(self._log.xRead, PAGE, self._at[number])
-        found = found or _read(super().xRead, PAGE, (number - 1) * PAGE)
-        return found.ljust(PAGE, b"\0")
+            found = _read(self._log.xRead, _PAGE, self._at[number])
+        found = found or _read(super().xRead, _PAGE, (number - 1) * _PAGE)
+        return found.ljust(_PAGE, b"\0")
 
 
 class _Frame(NamedTuple):
@@ -227,7 +227,7 @@ class _Log(apsw.VFSFile):
         head = _read(self.xRead, _HEAD, 0).ljust(_HEAD, b"\0")
         self.has_head = _is_head(head)
         frames, salts = [], []
-        step = _FRAME.size + PAGE
+        step = _FRAME.size + _PAGE
         for at in range(_HEAD, self.xFileSize() - step + 1, step):
             told = _read(self.xRead, _FRAME.size, at).ljust(_FRAME.size, b"\0")
             page, pages, salt = _FRAME.unpack(told)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import TypeVar
 
-P = TypeVar("P")
+_P = TypeVar("_P")
 
 _HEARTBEAT_S = 15.0
 _LOOK_S = 2.0  # another gateway on the same store wakes nobody here
@@ -57,7 +57,7 @@ class Live:
         self._wake()
 
     async def events(
-        self, who: int, after: P, fetch: Callable[[P], tuple[str, P]]
+        self, who: int, after: _P, fetch: Callable[[_P], tuple[str, _P]]
     ) -> AsyncIterator[str]:
         """Yield events as they come, and now and then an empty one: silence shows.
 

@@ -225,6 +225,14 @@ def _cut_off(log: bytearray, begin: int, _: int) -> None:
     del log[begin + 2 * _FRAME + 100 :]
 
 
+def _half_written(log: bytearray) -> int:
+    """Leave of the last commit nothing but what it ends with; return where that is."""
+    *_, before, last = _commits(log)
+    for frame in range(before + _FRAME, last, _FRAME):
+        log[frame + 24 : frame + _FRAME] = bytes(_PAGE)
+    return last
+
+
 def _block_missing(log: bytearray, begin: int, _: int) -> None:
     _no_block(log, begin + _FRAME)
 
@@ -260,9 +268,7 @@ def test_a_commit_that_was_broken_off_is_not_read_from_a_damaged_file_either(
 ) -> None:
     """Half of it would stand over what was told before."""
     log = bytearray(killed["-wal"])
-    *_, before, last = _commits(log)
-    for frame in range(before + _FRAME, last, _FRAME):
-        log[frame + 24 : frame + _FRAME] = bytes(_PAGE)
+    _half_written(log)
     _write(path, {"": b"\1" + killed[""][1:], "-wal": bytes(log)})
     with closing(apsw.Connection(str(path))) as looker:
         with suppress(apsw.NotADBError):  # who looks at it keeps SQLite off the log
@@ -281,9 +287,7 @@ def test_what_was_not_committed_is_not_read_from_a_damaged_log(
 ) -> None:
     """Nor is it told to anybody; and half of it would garble what was."""
     log = bytearray(killed["-wal"])
-    *_, before, last = _commits(log)
-    for frame in range(before + _FRAME, last, _FRAME):
-        log[frame + 24 : frame + _FRAME] = bytes(_PAGE)
+    last = _half_written(log)
     _no_commit(log, last)
     _flip(20)(log, _commits(log)[-3])
     _write(path, {"": killed[""], "-wal": bytes(log)})

@@ -5,8 +5,7 @@ Each test kills a visit at one write to the station's disk after the other.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -15,20 +14,13 @@ from typing import Any
 
 import pytest
 
-from drivers import taidoc
 from drivers.sdk import LinkLost, Packet
 from edge_agent import capture
-from edge_agent.capture import Station
 from firmware_sim.link import SimGattLink
 from tests.edge_agent.unset import FACTORY, UNSET, Unset
-from tests.edge_agent.visiting import Journaling, read, station_in
+from tests.edge_agent.visiting import Journaling, Killed, killed_at, read, station_in
 
-# Behind what the journal has: a device tells it only once, and BlueZ has confirmed it.
-_WRITES = ("capture", "meet", "keep_clock", "keep_undecoded", "unjournal")
-
-
-class _Killed(BaseException):
-    """The agent is no more."""
+pytestmark = pytest.mark.usefixtures("hasty")
 
 
 class _Ahead(Journaling):
@@ -51,41 +43,6 @@ class _Ahead(Journaling):
             await self.journal(came)
             self._written.extend(came)
         return self._written.popleft()
-
-
-@pytest.fixture
-def station(tmp_path: Path) -> Iterator[Station]:
-    made = station_in(tmp_path)
-    yield made
-    made.outbox.close()
-
-
-@pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not wait for what a simulated meter might still say: time is real here."""
-    monkeypatch.setattr(taidoc, "_SETTLE_S", 0.001)
-
-
-@contextmanager
-def killed_at(station: Station, number: int) -> Iterator[list[str]]:
-    """Let the station's disk take so many writes, and no more."""
-    done: list[str] = []
-
-    def mortal(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
-        def write(*args: Any, **more: Any) -> Any:  # noqa: ANN401
-            if len(done) >= number:
-                raise _Killed
-            done.append(name)
-            return plain(*args, **more)
-
-        return write
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in _WRITES:
-            patch.setattr(
-                station.outbox, name, mortal(name, getattr(station.outbox, name))
-            )
-        yield done
 
 
 @dataclass(frozen=True)
@@ -141,7 +98,7 @@ def test_wherever_the_agent_is_killed_equal_readings_are_as_many_as_were_taken(
             with killed_at(station, number if is_mortal else 1_000):
                 try:
                     visit()
-                except _Killed:
+                except Killed:
                     is_killed = True
         visit()
         visit()

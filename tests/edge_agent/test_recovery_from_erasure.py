@@ -3,15 +3,14 @@
 Where a visit saw it empty they are new ones; where none did, nobody can know.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from drivers import microlife, omron_eeprom, taidoc
+from drivers import microlife, omron_eeprom
 from drivers.sdk import DecodeError, LinkLost, NoReply
 from edge_agent.capture import Station
 from firmware_sim.bench import Send
@@ -21,9 +20,8 @@ from firmware_sim.omron_memory import HEM_7322T, OmronRecord
 from firmware_sim.racp import Answer
 from protocols.gatt.racp import Incomplete
 from protocols.gatt.uuid import sig
-from tests.edge_agent.test_recovery import _Killed, killed_at
 from tests.edge_agent.unset import FACTORY, UNSET, Unset, microlife_cuff
-from tests.edge_agent.visiting import read, station_in
+from tests.edge_agent.visiting import Killed, killed_at, read
 
 _COUNTING = {name: one for name, one in UNSET.items() if one.counts}
 _ENDS = (LinkLost, NoReply, Incomplete, DecodeError)
@@ -31,17 +29,8 @@ _ENDS = (LinkLost, NoReply, Incomplete, DecodeError)
 counting = pytest.mark.parametrize("unset", _COUNTING.values(), ids=_COUNTING)
 
 
-@pytest.fixture
-def station(tmp_path: Path) -> Iterator[Station]:
-    made = station_in(tmp_path)
-    yield made
-    made.outbox.close()
-
-
 @pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not wait for what a simulated meter might still say: time is real here."""
-    monkeypatch.setattr(taidoc, "_SETTLE_S", 0.001)
+def hastier(hasty: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
     monkeypatch.setattr(omron_eeprom, "_ANSWER_S", 0.02)
 
 
@@ -101,7 +90,7 @@ def test_what_was_recovered_says_that_the_memory_was_not_empty_any_more(
     for _ in range(2):
         read(station, unset.driver, device)
     device.store(unset.record(None))
-    with suppress(_Killed), killed_at(station, 0):
+    with suppress(Killed), killed_at(station, 0):
         read(station, unset.driver, device)
     with suppress(LinkLost, NoReply):
         read(station, unset.driver, device, lost_after=0)  # the device is away

@@ -5,7 +5,7 @@ Capturing uses threads, so each test runs a loop of its own.
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -80,23 +80,13 @@ from tests.edge_agent.unset import (
     spot,
     strip_meter,
 )
-from tests.edge_agent.visiting import DEVICE, PEER, Journaling, read, station_in
+from tests.edge_agent.visiting import DEVICE, PEER, Journaling, read
 
 NOW = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 START = NOW - timedelta(days=2)
 
 
-@pytest.fixture
-def station(tmp_path: Path) -> Iterator[Station]:
-    made = station_in(tmp_path)
-    yield made
-    made.outbox.close()
-
-
-@pytest.fixture(autouse=True)
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not wait for what a simulated meter might still say: time is real here."""
-    monkeypatch.setattr(taidoc, "_SETTLE_S", 0.001)
+pytestmark = pytest.mark.usefixtures("hasty")
 
 
 def waiting(station: Station) -> list[Reading]:

@@ -4,10 +4,13 @@ Capturing uses threads, so each visit runs a loop of its own.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from drivers.sdk import GattDriver, Packet, SerialDriver
 from edge_agent.capture import Capture, Station
@@ -19,6 +22,13 @@ from firmware_sim.link import SimGattLink, SimSerialLink
 
 PEER = "C0:FF:EE:00:00:01"
 DEVICE = Device("any", address=PEER)
+
+# Behind what the journal has: a device tells it only once, and BlueZ has confirmed it.
+_WRITES = ("capture", "meet", "keep_clock", "keep_undecoded", "unjournal")
+
+
+class Killed(BaseException):
+    """The agent is no more."""
 
 
 class Journaling(SimGattLink):
@@ -67,3 +77,25 @@ def read(
         return link
 
     return asyncio.run(run())
+
+
+@contextmanager
+def killed_at(station: Station, number: int) -> Iterator[list[str]]:
+    """Let the station's disk take so many writes, and no more."""
+    done: list[str] = []
+
+    def mortal(name: str, plain: Callable[..., Any]) -> Callable[..., Any]:
+        def write(*args: Any, **more: Any) -> Any:  # noqa: ANN401
+            if len(done) >= number:
+                raise Killed
+            done.append(name)
+            return plain(*args, **more)
+
+        return write
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in _WRITES:
+            patch.setattr(
+                station.outbox, name, mortal(name, getattr(station.outbox, name))
+            )
+        yield done
