@@ -190,7 +190,8 @@ class Uplink:
     async def _forget(self) -> None:
         """Forget what receipts name; they stay until that is written down."""
         payloads = [*self._receipts]
-        entries = [entry for payload in payloads for entry in self._entries(payload)]
+        read = await asyncio.to_thread(lambda: [*map(self._entries, payloads)])
+        entries = [entry for some in read for entry in some]
         if entries:
             stored = await asyncio.to_thread(self._outbox.batches.forget, entries)
             self._health.receipts += len(stored)

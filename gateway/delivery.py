@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from gateway.store import Accepted, Delivery, Greeting, Refused
-from gateway.store.rows import prepare
+from gateway.store.rows import prepare, span_ms
 from protocols.errors import DecodeError
 from protocols.uplink import batch
 from protocols.uplink.envelope import MAX_MESSAGE, digest
@@ -141,7 +141,11 @@ def _batch_problem(found: batch.Opened, station: Station) -> str:
             ("utc", group.utc_ms),
             ("captured", group.facts["captured"]),
         ):
-            told = [time_ms for time_ms in times if time_ms is not None]
-            if told and not (low <= min(told) and max(told) < high):
+            first, last = span_ms(times)
+            if (
+                first is not None
+                and last is not None
+                and not low <= first <= last < high
+            ):
                 return f"a reading has a {name} time outside the years 1900 to 9998"
     return ""

@@ -32,6 +32,7 @@ from protocols.observation import (
 )
 from protocols.uplink import envelope
 from protocols.uplink.batch import Batch
+from protocols.uplink.opening import unwrap
 from protocols.uplink.topics import Station
 
 TENANT = "bench"
@@ -131,9 +132,7 @@ def pattern(number: int, block: int) -> tuple[Reading, ...]:
 def _content(number: int, block: int) -> dict[int, Any]:
     readings = pattern(number, block)
     made_ms = max(reading.captured_ms for reading in readings) + 1_000
-    content = envelope.unwrap(
-        "batch", Batch("bench", 1, made_ms, readings).encode(fast=True)
-    )
+    content = unwrap("batch", Batch("bench", 1, made_ms, readings).encode(fast=True))
     if not isinstance(content, dict):
         raise TypeError("a batch is a map")
     return content

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, groupby, repeat
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 import cbor2
 import msgspec
@@ -83,7 +83,7 @@ class Prepared:
     @property
     def span_ms(self) -> Span:
         """The first and the last true time in it; None where none is known."""
-        return _span_ms([ms for group in self.groups for ms in group.span_ms])
+        return span_ms([ms for group in self.groups for ms in group.span_ms])
 
     def readings(self) -> tuple[Reading, ...]:
         """Return its readings one by one."""
@@ -207,13 +207,16 @@ def _made(group: Group, times: list[str], packed: list[int]) -> Made:
         group.kind,
         group.count,
         flagged,
-        _span_ms(group.utc_ms),
+        span_ms(group.utc_ms),
         _columns(group, times, packed),
     )
 
 
-def _span_ms(times: Sequence[int | None]) -> Span:
-    known = [ms for ms in times if ms is not None]
+def span_ms(times: Sequence[int | None]) -> Span:
+    """Return the first and the last of times; None where none is known."""
+    known = cast("Sequence[int]", times)
+    if None in times:
+        known = [ms for ms in times if ms is not None]
     return min(known, default=None), max(known, default=None)
 
 

@@ -17,6 +17,7 @@ from protocols.observation import Device, Kind, Quantity, Reading, Unit, Value
 from protocols.uplink import columns, envelope, group
 from protocols.uplink.facts import COLUMNS, DEFAULTS, DEVICE_TIME
 from protocols.uplink.group import KINDS, UNITS, Group, integer
+from protocols.uplink.opening import unwrap
 from protocols.uplink.shared import Shared, batch_error
 from protocols.uplink.topics import check_id
 
@@ -118,7 +119,7 @@ def open_batch(message: bytes) -> Opened:
     Raises:
         DecodeError: It is damaged, too large, or of a version unknown here.
     """
-    content = envelope.unwrap("batch", message)
+    content = unwrap("batch", message)
     fields = _map("batch", content, {1, 2, 3, 4, 5, 6})
     devices = [_decode_device(item) for item in _list("devices", fields[4])]
     drivers = [_decode_driver(item) for item in _list("drivers", fields[5])]

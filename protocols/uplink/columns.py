@@ -20,7 +20,6 @@ places from 1. Codec numbers from 18 on are not known yet; an unknown one is ref
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import accumulate, pairwise
 from types import NoneType
 from typing import Any
@@ -261,8 +260,7 @@ def _chosen(
             name, "lists an item that may not stand there", Fault.BAD_FIELD
         )
     _check_places(name, column)
-    in_list = partial(is_int, low=0, high=len(items) - 1)
-    places = decode(name, column, count, in_list, taken)
+    places = decode(name, column, count, Whole(0, len(items) - 1), taken)
     return _repeated(name, items, places)
 
 

@@ -270,10 +270,10 @@ def _problem(group: Group) -> str:
         return f"{group.kind} needs values, each of another quantity"
     if not {*quantities} <= QUANTITIES[group.kind]:
         return f"{', '.join(quantities)} is not what {group.kind} has"
-    for context in {id(item): item for item in group.facts["context"]}.values():
-        sampled = context is not None and "control_solution" in context.values()
-        if sampled and group.kind != Kind.CONTROL_SOLUTION:
-            return f"{group.kind} of control solution is no person's"
+    if group.kind != Kind.CONTROL_SOLUTION and any(
+        each(group.facts["context"], _is_of_control_solution)
+    ):
+        return f"{group.kind} of control solution is no person's"
     methods = group.facts["time method"]
     if None in group.utc_ms or TimeMethod.UNKNOWN in methods:
         for utc_ms, method in zip(group.utc_ms, methods, strict=True):
@@ -298,6 +298,10 @@ def each(items: Sequence[Any], make: Callable[[Any], T]) -> list[T]:
         return [make(items[0])] * len(items)
     made = {number: make(item) for number, item in {id(i): i for i in items}.items()}
     return [made[id(item)] for item in items]
+
+
+def _is_of_control_solution(context: dict[str, str] | None) -> bool:
+    return context is not None and "control_solution" in context.values()
 
 
 def _position(context: dict[str, str] | None) -> str | None:

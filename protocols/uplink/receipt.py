@@ -67,7 +67,9 @@ def decode(message: bytes) -> Receipt:
     Raises:
         DecodeError: It is damaged, or of a version unknown here.
     """
-    content = envelope.unwrap("receipt", message)
+    from protocols.uplink.opening import unwrap  # noqa: PLC0415 - with numpy
+
+    content = unwrap("receipt", message)
     match content:
         case {1: str(station), 2: [_, *_] as entries, 3: given_ms, **more} if (
             not more and is_int(given_ms) and is_id(station)

@@ -40,7 +40,9 @@ def decode(message: bytes) -> Status:
     Raises:
         DecodeError: It is damaged, or of a version unknown here.
     """
-    match envelope.unwrap("status", message):
+    from protocols.uplink.opening import unwrap  # noqa: PLC0415 - with numpy
+
+    match unwrap("status", message):
         case {1: str(station), 2: bool(online), 3: at_ms, 4: waiting, **more} if (
             not more and is_int(at_ms) and is_int(waiting, 0) and is_id(station)
         ):

@@ -19,6 +19,7 @@ from protocols.observation import Device
 from protocols.uplink import envelope, receipt
 from protocols.uplink.batch import Batch
 from protocols.uplink.envelope import digest
+from protocols.uplink.opening import unwrap
 from protocols.uplink.topics import Station
 from tests.gateway.conftest import (
     Mosquitto,
@@ -41,7 +42,7 @@ _CONNECT = b"\x10\x11\x00\x04MQTT\x04\x02\x00\x00\x00\x05flood"
 def told(readings: int) -> dict[int, Any]:
     sent = tuple(glucose(at, device=Device("meter")) for at in range(readings))
     message = Batch("", 1, START_MS, sent).encode(fast=True)
-    content: dict[int, Any] = envelope.unwrap("batch", message)
+    content: dict[int, Any] = unwrap("batch", message)
     return content
 
 

@@ -17,6 +17,7 @@ from protocols.uplink import (
     coding,
     grids,
     heading,
+    opening,
     packing,
     profiles,
     rangecoder,
@@ -30,6 +31,7 @@ from tests.protocols.uplink.some_series import form
 SLOW_ROWS = 24
 """How many rows a series has at most where kernels are that slow."""
 
+_KERNELS = coding, grids, heading, opening, packing, rangecoder, times, values
 _BITS = {
     np.dtype(np.int64): 63,
     np.dtype(np.int32): 31,
@@ -142,7 +144,7 @@ def _viewed(models: profiles.Loaded) -> profiles.Loaded:
 
 @contextmanager
 def checked() -> Iterator[None]:
-    """Have every kernel of a series checked."""
+    """Have every kernel checked."""
     with form("plain"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "_listed", _listed)
         patch.setattr(room, "_free", {True: [], False: []})
@@ -150,6 +152,6 @@ def checked() -> Iterator[None]:
         patch.setattr(series, "MAX_ROWS", SLOW_ROWS)
         tables = Bounded(profiles.table_list())
         patch.setattr(profiles, "table_list", lambda: tables)
-        for module in (coding, grids, heading, packing, rangecoder, times, values):
+        for module in _KERNELS:
             patch.setattr(module, "int", Checked, raising=False)
         yield

@@ -16,6 +16,7 @@ from protocols.uplink import packing, plain
 from protocols.uplink.coding import code_columns
 from protocols.uplink.grids import ABSENT, gridded
 from protocols.uplink.heading import heading
+from protocols.uplink.opening import scan
 from protocols.uplink.profiles import SETS
 from protocols.uplink.series import Column, Series, _check_of
 
@@ -32,6 +33,7 @@ KERNELS: tuple[Kernel[..., Any], ...] = (
     code_columns,
     packing.pack,
     packing.unpack,
+    scan,
 )
 _LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
 # The ends of every range that the forms of a message have, and those of int64.
