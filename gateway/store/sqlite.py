@@ -49,6 +49,9 @@ class SqliteStore(Reader):
             migrate(connection, migrations())
             # Migrations may have to drop what others refer to.
             connection.execute("PRAGMA foreign_keys = ON")
+            # A statement of many rows may have to be undone alone: it copies each page
+            # that it changes, in a file three times what the commit itself writes.
+            connection.execute("PRAGMA temp_store = MEMORY")
         except apsw.Error as error:
             raise StoreUnusable(f"{path}: {error}") from error
         self._writer = Writer(self._database)
