@@ -35,7 +35,7 @@ from drivers.sdk import (
     Unit,
     Value,
     Write,
-    apart,
+    undated_once,
 )
 from protocols.gatt.uuid import sig
 from protocols.vendor import bioland
@@ -75,7 +75,7 @@ async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
     except (LinkLost, NoReply) as error:
         failure = error  # what came before is right all the same
     events = [_event(frame, results[0].added) for frame in _oldest_first(results)]
-    for event in apart(events):
+    for event in undated_once(terms.mark, events, is_whole=failure is None):
         yield event
     if failure is not None:
         raise failure
@@ -175,5 +175,6 @@ DRIVER = GattDriver(
         Write(rb"\x5a\x0a\x03.{7}", "ask for a result", _WRITE, sets_clock=True),
     ),
     session=_session,
+    undated_once=True,
     pairs=False,
 )

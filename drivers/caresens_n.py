@@ -35,8 +35,8 @@ from drivers.sdk import (
     Unit,
     Value,
     Write,
-    apart,
     clock_to_set,
+    undated_once,
 )
 from protocols.vendor import isens_serial
 from protocols.vendor.isens_serial import MOST_RECORDS, Flag, Packet, Record
@@ -68,8 +68,9 @@ async def _session(link: SerialLink, terms: Terms) -> AsyncGenerator[Event, None
     # A record does not say whose it is: the plug may hang in another meter.
     if await _serial_number(meter) != serial:
         raise LinkLost("another meter was plugged in")
-    for seen in apart(_observation(record, raw) for record, raw in records):
-        yield seen
+    seen = [_observation(record, raw) for record, raw in records]
+    for event in undated_once(terms.mark, seen):
+        yield event
     if (moment := clock_to_set(terms, shown)) is not None:
         packet = isens_serial.set_clock(moment)
         name, read = "setting of its clock", isens_serial.read_clock_set
@@ -210,4 +211,5 @@ DRIVER = SerialDriver(
         Write(rb"\x02iSPc\x0dWTIM........\x03", "set the clock", sets_clock=True),
     ),
     session=_session,
+    undated_once=True,
 )

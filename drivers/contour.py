@@ -36,8 +36,8 @@ from drivers.sdk import (
     Unit,
     Value,
     Write,
-    apart,
     clock_to_set,
+    undated_once,
 )
 from protocols.vendor import ascensia, ascensia_records
 from protocols.vendor.ascensia import Control, Transfer
@@ -62,19 +62,19 @@ async def _session(link: SerialLink, terms: Terms) -> AsyncGenerator[Event, None
     message = ascensia_records.decode_message(await meter.records())
     if _name(message.header) != _name(first):
         raise LinkLost("another meter was plugged in")
-    seen: list[Observation] = []
+    records: list[Event] = []
     for sent in message.results:
         try:
             result = ascensia_records.decode_result(
                 sent.payload, first.delimiters, is_control=sent.is_control
             )
         except DecodeError as error:
-            yield Undecoded("result", sent.payload, str(error))
+            records.append(Undecoded("result", sent.payload, str(error)))
             continue
         if result.test == ascensia_records.GLUCOSE:  # a diary holds other things too
-            seen.append(_observation(result, sent.payload))
-    for one in apart(seen):
-        yield one
+            records.append(_observation(result, sent.payload))
+    for event in undated_once(terms.mark, records):
+        yield event
     if is_wrong and terms.set_clock is not None:
         await _set_clock(link, terms.set_clock)
 
@@ -198,4 +198,5 @@ DRIVER = SerialDriver(
         Write(rb"[WDT]\||\d{4}(\d\d)?\|\r", "set its clock", sets_clock=True),
     ),
     session=_session,
+    undated_once=True,
 )

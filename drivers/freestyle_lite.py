@@ -30,7 +30,7 @@ from drivers.sdk import (
     Unit,
     Value,
     Write,
-    apart,
+    undated_once,
 )
 from protocols.vendor import abbott_text
 from protocols.vendor.abbott_text import Flag, Log, Result
@@ -38,7 +38,7 @@ from protocols.vendor.abbott_text import Flag, Log, Result
 _ANSWER_S = 25.0  # 1,000 results take 17 s
 
 
-async def _session(link: SerialLink, _: Terms) -> AsyncGenerator[Event, None]:
+async def _session(link: SerialLink, terms: Terms) -> AsyncGenerator[Event, None]:
     meter = Conversation(link, abbott_text.log_decoder())
     question: Ask[Log, Log] = Ask(
         "memory", abbott_text.ASK_MEMORY_LITE, lambda log: log
@@ -47,18 +47,16 @@ async def _session(link: SerialLink, _: Terms) -> AsyncGenerator[Event, None]:
     log = await meter.ask(question, timeout_s=_ANSWER_S)
     yield Identity("Abbott", "FreeStyle Lite", log.serial, log.version)
     yield DeviceClock(log.clock)
-    seen: list[Observation] = []
-    for line in reversed(log.results):
-        try:
-            seen.append(_observation(line))
-        except DecodeError as error:
-            yield Undecoded("result", line, str(error))
-    for one in apart(seen):
-        yield one
+    records = [_event(line) for line in reversed(log.results)]
+    for event in undated_once(terms.mark, records):
+        yield event
 
 
-def _observation(line: bytes) -> Observation:
-    result = abbott_text.decode_lite_result(line)
+def _event(line: bytes) -> Event:
+    try:
+        result = abbott_text.decode_lite_result(line)
+    except DecodeError as error:
+        return Undecoded("result", line, str(error))
     is_control = Flag.CONTROL_SOLUTION in result.flags
     return Observation(
         kind=Kind.CONTROL_SOLUTION if is_control else Kind.GLUCOSE,
@@ -94,4 +92,5 @@ DRIVER = SerialDriver(
     ),
     writes=(Write(rb"mem", "ask for the whole memory"),),
     session=_session,
+    undated_once=True,
 )

@@ -34,8 +34,8 @@ from drivers.sdk import (
     Unit,
     Value,
     Write,
-    apart,
     clock_to_set,
+    undated_once,
 )
 from protocols.vendor import abbott_text
 from protocols.vendor.abbott_text import Flag, Information, Log, Result
@@ -60,14 +60,9 @@ async def _session(link: SerialLink, terms: Terms) -> AsyncGenerator[Event, None
         raise LinkLost("another meter was plugged in")
     yield Identity("Abbott", "FreeStyle Optium", log.serial, log.version)
     yield DeviceClock(log.clock)
-    seen: list[Observation] = []
-    for line in reversed(log.results):
-        try:
-            seen.append(_observation(line))
-        except DecodeError as error:
-            yield Undecoded("result", line, str(error))
-    for one in apart(seen):
-        yield one
+    records = [_event(line) for line in reversed(log.results)]
+    for event in undated_once(terms.mark, records):
+        yield event
     if (now := clock_to_set(terms, log.clock)) is not None:
         await _set_clock(link, now)
 
@@ -96,8 +91,11 @@ async def _set_clock(link: SerialLink, now: datetime) -> None:
         raise NoReply(f"its clock was to show {wanted}, and shows {shown}")
 
 
-def _observation(line: bytes) -> Observation:
-    result = abbott_text.decode_optium_result(line)
+def _event(line: bytes) -> Event:
+    try:
+        result = abbott_text.decode_optium_result(line)
+    except DecodeError as error:
+        return Undecoded("result", line, str(error))
     kind, quantity, unit = _KINDS[result.type]
     is_control = Flag.CONTROL_SOLUTION in result.flags
     is_ketone = kind == Kind.KETONE and result.value is not None
@@ -141,4 +139,5 @@ DRIVER = SerialDriver(
         Write(rb"\$tim(,\d\d){5}\r\n", "set the clock", sets_clock=True),
     ),
     session=_session,
+    undated_once=True,
 )

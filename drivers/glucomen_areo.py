@@ -9,7 +9,7 @@ Tested:   firmware_sim.devices.glucomen_areo; no hardware yet.
 """
 
 from collections.abc import AsyncGenerator
-from typing import TypeAlias, TypeGuard
+from typing import TypeAlias
 
 from drivers.sdk import (
     Ask,
@@ -34,6 +34,7 @@ from drivers.sdk import (
     Write,
     apart,
     clock_to_set,
+    undated_once,
 )
 from protocols.vendor import glucomen
 from protocols.vendor.glucomen import Block, Information, Message, Reading, Reply
@@ -60,9 +61,10 @@ async def _session(link: SerialLink, terms: Terms) -> AsyncGenerator[Event, None
     meter = Conversation[Message](link, glucomen.decoder(), settle_s=0.05)
     which = await meter.ask(_INFORMATION)
     yield Identity("Menarini", "", which.serial, which.version)
-    readings = await meter.ask(_GLUCOSE, timeout_s=_GLUCOSE_S)
+    glucose = await meter.ask(_GLUCOSE, timeout_s=_GLUCOSE_S)
+    ketone: list[_Result] = []
     try:
-        readings = readings + await meter.ask(
+        ketone = await meter.ask(
             _KETONE, timeout_s=_KETONE_S, attempts=_KETONE_ATTEMPTS
         )
     except NoReply as error:  # a meter without ketone may keep silent
@@ -70,28 +72,14 @@ async def _session(link: SerialLink, terms: Terms) -> AsyncGenerator[Event, None
     # A result does not say whose it is: the plug may hang in another meter.
     if await meter.ask(_INFORMATION) != which:
         raise LinkLost("another meter was plugged in")
-    for one in readings:
-        if isinstance(one, DecodeError):
-            line, _, _ = one.data[one.offset :].partition(b"\r\n")
-            yield Undecoded("result", line, f"'{one.field}' {one.problem}")
-    for one in filter(_is_odd, readings):
-        problem = f"'unit' is {one.unit}, which is no unit of {one.test} known here"
-        yield Undecoded("result", one.line, problem)
-    good = [one for one in readings if isinstance(one, Reading) and not _is_odd(one)]
-    for seen in apart(map(_observation, good)):
-        yield seen
+    for event in undated_once(terms.mark, [*map(_event, glucose)]):
+        yield event
+    for event in apart(map(_event, ketone)):
+        yield event
     if (moment := clock_to_set(terms, None)) is not None:
         data = glucomen.set_clock(DateTime.of(moment))
         if await meter.ask(Ask("setting of its clock", data, _reply)) != Reply.DONE:
             raise NoReply("it refuses to have its clock set")
-
-
-def _is_odd(one: _Result) -> TypeGuard[Reading]:
-    """Whether nobody can tell the result's number in millimoles.
-
-    How a meter in mg/dL would tell a ketone is not known, nor by which factor.
-    """
-    return isinstance(one, Reading) and (one.test, one.unit) == _ODD
 
 
 def _information(message: Message) -> Information | None:
@@ -118,7 +106,14 @@ def _reply(message: Message) -> Reply | None:
     return message if isinstance(message, Reply) else None
 
 
-def _observation(reading: Reading) -> Observation:
+def _event(reading: _Result) -> Event:
+    if isinstance(reading, DecodeError):
+        line, _, _ = reading.data[reading.offset :].partition(b"\r\n")
+        return Undecoded("result", line, f"'{reading.field}' {reading.problem}")
+    if (reading.test, reading.unit) == _ODD:
+        # How a meter in mg/dL would tell a ketone is not known, nor by which factor.
+        unit = f"{reading.unit}, which is no unit of {reading.test} known here"
+        return Undecoded("result", reading.line, f"'unit' is {unit}")
     kind, quantity = _KINDS[reading.test]
     state = State.MEASURED
     if reading.value is None:
@@ -159,4 +154,5 @@ DRIVER = SerialDriver(
         ),
     ),
     session=_session,
+    undated_once=True,
 )

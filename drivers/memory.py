@@ -12,8 +12,22 @@ _E = TypeVar("_E")
 
 USER_BITS = 31  # of a `Checkpoint` that holds a mark for each of two users
 FILLING_BITS = 12  # of one user's; 5 of them fit into a `Checkpoint`
+_GONE = 1 << 62  # of a `Checkpoint` of `undated_once`: a record of before is not there
+_HEAD_BITS, _TAIL_BITS = 20, 26  # likewise, of what its first and last records are
+_ENDS = 4  # records at either end, by which the next visit knows a memory
 _SLOT_BITS, _NUMBER_BITS, _STAMP_BITS = 9, 17, 24  # of a `RecordMark`
 _RETELLS = 1 << 62  # likewise; earlier versions did not set it
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What the next visit is to know; what was yielded before is written with it.
+
+    Attributes:
+        mark: The driver's own number, 0 to 2^63 - 1.
+    """
+
+    mark: int
 
 
 def mark_of(newest: Sequence[bytes], count: int = 0, *, bits: int = 56) -> int:
@@ -30,8 +44,7 @@ def mark_of(newest: Sequence[bytes], count: int = 0, *, bits: int = 56) -> int:
             than one in a `Checkpoint`.
     """
     counted = count.to_bytes(2, "big") if count else b""
-    digest = blake2b(b"".join([*newest, counted]), digest_size=7).digest()
-    return int.from_bytes(digest, "big") >> 56 - bits << 3 | len(newest)
+    return _digest([*newest, counted], bits) << 3 | len(newest)
 
 
 def marked(mark: int | None) -> int:
@@ -131,6 +144,79 @@ def apart(
             yield replace(event, context=_placed(event, f"{since}{counts[facts]}"))
         else:
             yield event
+
+
+def undated_once(
+    mark: int | None, records: Sequence[_E], *, is_whole: bool = True
+) -> Iterator[_E | Checkpoint]:
+    """Yield what a driver tells that reads all at each visit, and is ``undated_once``.
+
+    As long as all is there that earlier visits have told, places tell equal records
+    without a date apart, and each visit tells them by their `POSITION`, as `apart`
+    does. Where one is gone, of a full memory or by an erasure, places mean nothing any
+    more: from then on only those are told that are new.
+
+    Args:
+        mark: That of the last visit; None at the first one.
+        records: All that a memory holds, in the order of its places; whether the first
+            is the oldest need not be known.
+        is_whole: Nothing is missing. Else those without a date wait, for no mark can
+            stand over what is missing.
+    """
+    facts = [_facts(one) for one in records]
+    is_gone, left = divmod(mark or 0, _GONE)
+    told = _told(facts, left)
+    is_gone = is_gone or len(told) < left >> _HEAD_BITS + _TAIL_BITS
+    for place, one in enumerate(apart(records, undated_again=not is_gone)):
+        waits = not is_whole or (is_gone and place in told)
+        if not (waits and isinstance(one, Observation) and is_undated(one)):
+            yield one
+    if is_whole:
+        yield Checkpoint(_GONE * is_gone | _left(facts))
+
+
+def _left(facts: list[bytes]) -> int:
+    """Return what a memory is known by: its count, and both its ends."""
+    head = _digest(facts[:_ENDS], _HEAD_BITS)
+    tail = _digest(facts[-_ENDS:], _TAIL_BITS)
+    return (len(facts) << _HEAD_BITS | head) << _TAIL_BITS | tail if facts else 0
+
+
+def _told(facts: list[bytes], left: int) -> range:
+    """Return at which places stands what the last visit told, by what it `_left`."""
+    rest, tail = divmod(left, 1 << _TAIL_BITS)
+    count, head = divmod(rest, 1 << _HEAD_BITS)
+    size = min(count, _ENDS)
+    most = count if count <= len(facts) else 0
+    places = range(len(facts))
+    for way in (places, places[::-1]):  # a date may tell a driver that it is turned
+        walk = [facts[at] for at in way]
+        for kept in range(most, max(size, 1) - 1, -1):
+            # At which end a memory grows is not known of every device.
+            for start in (0, len(walk) - kept):
+                known = walk[start : start + kept]
+                begins = _digest(known[:size], _HEAD_BITS) == head
+                ends = _digest(known[-size:], _TAIL_BITS) == tail
+                # A full one has forgotten as much at the other end.
+                is_known = kept < count and (begins if start else ends)
+                if (begins and ends) or is_known:
+                    return way[start : start + kept]
+    return range(0)
+
+
+def _facts(event: object) -> bytes:
+    """Return what of a record is the same at each visit, and at any place."""
+    if not isinstance(event, Observation):
+        return b""  # its bytes may tell its place
+    text = f"{event.kind}\n{event.slot} {event.device_time}\n"
+    for one in event.values:
+        text += f"{one.quantity} {one.unit} {one.number} {one.state:d}\n"
+    return text.encode()
+
+
+def _digest(records: Sequence[bytes], bits: int) -> int:
+    digest = blake2b(b"".join(records), digest_size=7).digest()
+    return int.from_bytes(digest, "big") >> 56 - bits
 
 
 class Retold:

@@ -8,7 +8,7 @@ Source:   protocols.vendor.lifescan_ultra2.
 Tested:   firmware_sim.devices.onetouch_ultra2; no hardware yet.
 """
 
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from decimal import Decimal
 from typing import TypeVar
@@ -34,8 +34,8 @@ from drivers.sdk import (
     Unit,
     Value,
     Write,
-    apart,
     clock_to_set,
+    undated_once,
 )
 from protocols.vendor import lifescan_ultra2
 from protocols.vendor.lifescan_ultra2 import (
@@ -51,6 +51,7 @@ from protocols.vendor.lifescan_ultra2 import (
 
 _A = TypeVar("_A")
 _Meter = Conversation[Received]
+_Line = tuple[Record | Unreadable, bytes]
 
 _WAKE_S, _WAKE_ATTEMPTS = 3.0, 6  # it wakes by the first question, and may lose it
 _SILENCE_S = 1.0  # behind a dump's last line
@@ -68,11 +69,9 @@ async def _session(link: SerialLink, terms: Terms) -> AsyncGenerator[Event, None
     # A record does not say whose it is: the plug may hang in another meter.
     if await _serial_number(meter) != serial:
         raise LinkLost("another meter was plugged in")
-    for line in lines:
-        if isinstance(line.line, Unreadable):
-            yield Undecoded("record", line.raw, line.line.problem)
-    for seen in apart(_observations(reversed(lines))):
-        yield seen
+    records = [_event(line, raw) for line, raw in reversed(lines)]
+    for event in undated_once(terms.mark, records):
+        yield event
     if (moment := clock_to_set(terms, shown.time)) is not None:
         data = lifescan_ultra2.set_clock(moment)
         found = await meter.ask(_ask("setting of its clock", data, Clock))
@@ -93,8 +92,8 @@ async def _serial_number(meter: _Meter) -> str:
     return found.text
 
 
-async def _dump(meter: _Meter, serial: str) -> list[Received]:
-    """Return all records' lines, newest first.
+async def _dump(meter: _Meter, serial: str) -> list[_Line]:
+    """Return all records' lines, newest first, and their bytes.
 
     Raises:
         NoReply: No dump came with as many lines as it announced.
@@ -105,12 +104,12 @@ async def _dump(meter: _Meter, serial: str) -> list[Received]:
         header = await meter.ask(question)
         if header.serial != serial:
             raise LinkLost("another meter was plugged in")
-        lines: list[Received] = []
+        lines: list[_Line] = []
         with suppress(NoReply):
             while len(lines) <= 2 * header.count:
                 received = await meter.hear(_SILENCE_S)
                 if isinstance(received.line, Record | Unreadable):
-                    lines.append(received)
+                    lines.append((received.line, received.raw))
         if lines[header.count :] == lines[: header.count]:
             lines = lines[: header.count]  # it heard the question twice
         if len(lines) == header.count:
@@ -118,24 +117,22 @@ async def _dump(meter: _Meter, serial: str) -> list[Received]:
     raise NoReply(f"no dump came whole in {_DUMPS} attempts")
 
 
-def _observations(lines: Iterator[Received]) -> Iterator[Observation]:
-    for received in lines:
-        if isinstance(record := received.line, Record):
-            kind = Kind.CONTROL_SOLUTION if record.is_control else Kind.GLUCOSE
-            notes = {}
-            if record.meal != "N":
-                notes["meal"] = lifescan_ultra2.MEALS[record.meal]
-            if record.comment:
-                number = record.comment
-                name = lifescan_ultra2.COMMENTS.get(number, f"reserved-{number}")
-                notes["comment"] = name
-            yield Observation(
-                kind=kind,
-                values=(_value(record),),
-                device_time=record.time,
-                context=tuple(sorted(notes.items())),
-                raw=(received.raw,),
-            )
+def _event(record: Record | Unreadable, raw: bytes) -> Event:
+    if isinstance(record, Unreadable):
+        return Undecoded("record", raw, record.problem)
+    notes = {}
+    if record.meal != "N":
+        notes["meal"] = lifescan_ultra2.MEALS[record.meal]
+    if record.comment:
+        number = record.comment
+        notes["comment"] = lifescan_ultra2.COMMENTS.get(number, f"reserved-{number}")
+    return Observation(
+        kind=Kind.CONTROL_SOLUTION if record.is_control else Kind.GLUCOSE,
+        values=(_value(record),),
+        device_time=record.time,
+        context=tuple(sorted(notes.items())),
+        raw=(raw,),
+    )
 
 
 def _value(record: Record) -> Value:
@@ -170,4 +167,5 @@ DRIVER = SerialDriver(
         Write(rb"\x11\rDMT[\d/ :]{17}\r", "set the clock", sets_clock=True),
     ),
     session=_session,
+    undated_once=True,
 )

@@ -34,6 +34,7 @@ from drivers.device import (
 )
 from drivers.memory import (
     USER_BITS,
+    Checkpoint,
     RecordMark,
     Retold,
     apart,
@@ -44,6 +45,7 @@ from drivers.memory import (
     mark_of,
     marked,
     of_user,
+    undated_once,
     with_user,
 )
 from protocols.errors import DecodeError
@@ -107,6 +109,7 @@ __all__ = [
     "quirk",
     "read_clock",
     "receive",
+    "undated_once",
     "with_user",
 ]
 
@@ -124,17 +127,6 @@ class DeviceClock:
     """
 
     time: DateTime
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """What the next visit is to know; what was yielded before is written with it.
-
-    Attributes:
-        mark: The driver's own number, 0 to 2^63 - 1.
-    """
-
-    mark: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +290,7 @@ class SerialDriver:
         once_only: The device tells a reading only once, so the agent writes
             each frame down before anything else happens to it. One without a set
             clock is then a reading of its own.
+        undated_once: As for `GattDriver`.
     """
 
     id: str
@@ -313,6 +306,7 @@ class SerialDriver:
     session: Callable[[SerialLink, Terms], AsyncGenerator[Event, None]] | None = None
     shows: Mapping[Quantity, tuple[float, float]] = field(default_factory=dict)
     once_only: bool = False
+    undated_once: bool = False
 
     def visit(self, link: SerialLink, terms: Terms) -> AsyncGenerator[Event, None]:
         """Yield what one visit to the device brings.

@@ -33,8 +33,8 @@ from drivers.sdk import (
     Unit,
     Value,
     Write,
-    apart,
     clock_to_set,
+    undated_once,
 )
 from protocols.vendor import vivachek
 from protocols.vendor.vivachek import Command, Frame, Mark, Record, Side
@@ -65,7 +65,7 @@ async def _session(link: GattLink, terms: Terms) -> AsyncGenerator[Event, None]:
     )
     vivachek.check_ready(await _ask(meter, "readiness", vivachek.ask(Command.READY)))
     events = [_event(frame) for frame in _oldest_first(await _download(meter, link))]
-    for event in apart(events):
+    for event in undated_once(terms.mark, events):
         yield event
     if (now := clock_to_set(terms, None)) is not None:
         request = vivachek.set_clock(DateTime.of(now))
@@ -199,5 +199,6 @@ DRIVER = GattDriver(
         ),
     ),
     session=_session,
+    undated_once=True,
     pairs=False,
 )

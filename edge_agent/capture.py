@@ -110,7 +110,7 @@ class Capture:
         self._may_set_clock = station.knows_time() and config.set_clock
         self._seen: list[Observation] = []
         # Written down without the checkpoint behind them, they would come once more.
-        self._holds = isinstance(driver, GattDriver) and driver.undated_once
+        self._holds = driver.undated_once
 
     async def terms(self) -> Terms:
         """Return what the driver may count on, by what is known of the device."""
@@ -225,6 +225,10 @@ class Capture:
                     return False
         except StopAsyncIteration:
             return True
+        except BaseException:
+            if self._holds:
+                self._seen = [s for s in self._seen if not self._needs_arrival(s)]
+            raise
         finally:
             if awaited is not None:
                 awaited.cancel()

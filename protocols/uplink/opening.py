@@ -99,7 +99,7 @@ def scan(code: U1, levels: I8s) -> int:
     Args:
         code: One item.
         levels: Zeros, shape (the most levels, 5); in the first, the last of them tells
-            then where the item begins that was looked at last.
+            then where the first item begins that is wrong.
 
     Returns:
         0, or one of `_PROBLEMS`.
@@ -134,6 +134,7 @@ def scan(code: U1, levels: I8s) -> int:
             inside[_NAMED] = 1 if major == _MAP else 0
             inside[_LEFT] = number << inside[_NAMED]
             inside[_NAME] = 0
+    levels[0][_AT] = at
     return 0 if at == len(code) else _DAMAGED
 
 

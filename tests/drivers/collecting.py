@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from drivers.sdk import Event, GattDriver, SerialDriver, Terms
+from drivers.sdk import Checkpoint, Event, GattDriver, SerialDriver, Terms
 from firmware_sim.link import SimGattLink, SimSerialLink
 
 _E = TypeVar("_E")
@@ -19,6 +19,11 @@ class Visit:
     def of(self, kind: type[_E]) -> list[_E]:
         """Return the events of one kind."""
         return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def told(self) -> list[Event]:
+        """The events, without what only the next visit is to know."""
+        return [one for one in self.events if not isinstance(one, Checkpoint)]
 
 
 async def visit(

@@ -45,7 +45,7 @@ async def test_a_published_result_is_read_whole() -> None:
     found = await of(Bioland([BiolandResult(TIME, 168)]))
 
     assert found.error is None
-    assert found.events == [
+    assert found.told == [
         Identity("Bioland", "", "BGM000815", "protocol 32"),
         Observation(
             kind=Kind.GLUCOSE,

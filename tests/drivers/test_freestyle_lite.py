@@ -71,7 +71,7 @@ async def test_every_result_comes_once_oldest_first_however_it_arrives(
     found = await visit(DRIVER, link)
 
     assert found.error is None
-    assert found.events == EVERYTHING
+    assert found.told == EVERYTHING
     assert link.written == [b"mem"]
 
 
@@ -87,7 +87,7 @@ async def test_a_memory_that_was_damaged_is_asked_for_again() -> None:
     link = SimSerialLink(FreeStyleLite(RESULTS), damage)
     found = await visit(DRIVER, link)
 
-    assert found.events == EVERYTHING
+    assert found.told == EVERYTHING
     assert link.written == [b"mem", b"mem"]
     assert any(isinstance(event, Damaged) for event in link.noted)
 
@@ -176,7 +176,7 @@ async def test_an_empty_memory_is_no_error() -> None:
     found = await visit(DRIVER, SimSerialLink(FreeStyleLite()))
 
     assert found.error is None
-    assert found.events == OPENING
+    assert found.told == OPENING
 
 
 async def test_silence_is_told_with_the_question() -> None:

@@ -70,7 +70,7 @@ async def test_glucose_and_ketone_come_each_in_its_unit(damage: Damage) -> None:
     found = await visit(DRIVER, link)
 
     assert found.error is None
-    assert found.events == EVERYTHING
+    assert found.told == EVERYTHING
 
 
 async def test_it_is_asked_again_until_it_is_awake() -> None:
@@ -202,7 +202,7 @@ async def test_the_clock_is_set_to_the_nearest_minute_behind_the_results() -> No
     found = await visit(DRIVER, link, terms=Terms(set_clock=lambda: NOW))
 
     assert found.error is None
-    assert found.events == EVERYTHING
+    assert found.told == EVERYTHING
     assert link.written[-2:] == [b"$tim,03,01,26,14,00\r\n", b"$colq\r\n"]
     assert meter.set_to == datetime(2026, 3, 1, 14, 0)  # noqa: DTZ001
 

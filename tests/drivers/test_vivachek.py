@@ -52,7 +52,7 @@ async def test_a_captured_pair_of_records_is_read() -> None:
     found = await of(device)
 
     assert found.error is None
-    identity, glucose, ketone = found.events
+    identity, glucose, ketone = found.told
     assert identity == Identity("VivaChek", "", "SIM0000000000815", "00000316A0036602")
     assert isinstance(glucose, Observation)
     assert isinstance(ketone, Observation)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from drivers import taidoc
+from drivers import bioland, taidoc, vivachek
 from edge_agent.capture import Station
 from tests.edge_agent.visiting import station_in
 
@@ -20,4 +20,5 @@ def station(tmp_path: Path) -> Iterator[Station]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Do not wait for what a simulated meter might still say: time is real here."""
-    monkeypatch.setattr(taidoc, "_SETTLE_S", 0.001)
+    for driver in (bioland, taidoc, vivachek):
+        monkeypatch.setattr(driver, "_SETTLE_S", 0.001)

@@ -8,20 +8,34 @@ from functools import partial
 from typing import Any
 
 from drivers import (
+    bioland,
+    caresens_n,
+    contour,
+    freestyle_lite,
+    freestyle_optium,
     gatt_blood_pressure,
     gatt_pulse_oximeter,
+    glucomen_areo,
     microlife,
     omron_eeprom,
     omron_standard,
+    onetouch_ultra2,
     taidoc,
+    vivachek,
 )
-from drivers.sdk import GattDriver, Quantity
+from drivers.sdk import GattDriver, Quantity, SerialDriver
 from firmware_sim.bench import Action, HangUp
+from firmware_sim.devices.bioland import Bioland, BiolandResult
+from firmware_sim.devices.caresens_n import CareSensN, CareSensRecord
+from firmware_sim.devices.contour import Contour, ContourResult
+from firmware_sim.devices.freestyle_lite import FreeStyleLite, LiteResult
+from firmware_sim.devices.freestyle_optium import FreeStyleOptium, OptiumResult
 from firmware_sim.devices.gatt_blood_pressure import (
     BloodPressureCuff,
     BloodPressureRecord,
 )
 from firmware_sim.devices.gatt_pulse_oximeter import PulseOximeter, SpotCheckRecord
+from firmware_sim.devices.glucomen_areo import Areo, AreoResult
 from firmware_sim.devices.microlife import MicrolifeCuff, MicrolifeRecord
 from firmware_sim.devices.omron_eeprom import OmronCuff
 from firmware_sim.devices.omron_standard import (
@@ -29,7 +43,9 @@ from firmware_sim.devices.omron_standard import (
     StandardCuff,
     StandardRecord,
 )
+from firmware_sim.devices.onetouch_ultra2 import Ultra2, Ultra2Record
 from firmware_sim.devices.taidoc import StripRecord, TaiDoc
+from firmware_sim.devices.vivachek import VivaChek, VivaChekRecord
 from firmware_sim.label import Label
 from firmware_sim.omron_memory import HEM_6401T, HEM_7322T, OmronRecord
 
@@ -48,11 +64,93 @@ class Unset:
         counts: It says itself how many records it holds.
     """
 
-    driver: GattDriver
+    driver: GattDriver | SerialDriver
     make: Callable[[list[Any]], Any]
     record: Callable[[datetime | None], Any]
     retells: bool = True
     counts: bool = True
+
+
+class Never(datetime):
+    """What a clock shows that nobody set: neither a month nor a day."""
+
+    month = day = 0  # type: ignore[assignment]
+
+    def timetuple(self) -> Any:  # noqa: ANN401 - a time.struct_time can't be so
+        return (self.year, 0, 0, 0, 0, 0, 0, 1, -1)
+
+    def __format__(self, form: str) -> str:
+        return super().__format__(form.replace("%m", "00").replace("%d", "00"))
+
+
+NEVER = Never(2000, 1, 1)
+
+
+@dataclass(frozen=True)
+class Rereader:
+    """A device whose whole memory is read at each visit.
+
+    Attributes:
+        driver: Reads it.
+        device: Its simulation.
+        record: Makes a record, of the time that its clock shows and a number.
+    """
+
+    driver: GattDriver | SerialDriver
+    device: type[Any]
+    record: Callable[[datetime, int], Any]
+
+    def make(self, records: Iterable[Any] = ()) -> Any:  # noqa: ANN401 - any bench
+        """Return a device that has stored these, and can be erased."""
+        as_new = {"erase": lambda self: self.__init__()}
+        return type(self.device.__name__, (self.device,), as_new)(records)
+
+
+REREADERS = {
+    one.driver.id: one
+    for one in (
+        Rereader(
+            bioland.DRIVER,
+            Bioland,
+            lambda time, number: BiolandResult(time, 100 + number),
+        ),
+        Rereader(
+            caresens_n.DRIVER,
+            CareSensN,
+            lambda time, number: CareSensRecord(time, 0xA0, 100 + number),
+        ),
+        Rereader(
+            contour.DRIVER,
+            Contour,
+            lambda time, number: ContourResult(time, Decimal(100 + number)),
+        ),
+        Rereader(
+            freestyle_lite.DRIVER,
+            FreeStyleLite,
+            lambda time, number: LiteResult(time, b"%03d" % (100 + number)),
+        ),
+        Rereader(
+            freestyle_optium.DRIVER,
+            FreeStyleOptium,
+            lambda time, number: OptiumResult(time, f"{100 + number}"),
+        ),
+        Rereader(
+            glucomen_areo.DRIVER,
+            Areo,
+            lambda time, number: AreoResult(time, f"{100 + number}"),
+        ),
+        Rereader(
+            onetouch_ultra2.DRIVER,
+            Ultra2,
+            lambda time, number: Ultra2Record(time, 100 + number),
+        ),
+        Rereader(
+            vivachek.DRIVER,
+            VivaChek,
+            lambda time, number: VivaChekRecord(time, 100 + number),
+        ),
+    )
+}
 
 
 class _Retelling(BloodPressureCuff):
@@ -153,4 +251,9 @@ UNSET = {
     "omron-losing": _standard(partial(_Losing, able=Abilities(records=True))),
     "omron-users": _standard(_cuff(records=True, users=True)),
     "omron-unasked": _standard(_cuff(), retells=False, counts=False),
+}
+
+UNSET |= {
+    name: Unset(one.driver, one.make, lambda _, one=one: one.record(NEVER, 0))
+    for name, one in REREADERS.items()
 }

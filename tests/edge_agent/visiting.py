@@ -19,12 +19,27 @@ from edge_agent.health import DeviceHealth, Health
 from edge_agent.outbox import Outbox
 from firmware_sim.bench import GattBench, SerialBench
 from firmware_sim.link import SimGattLink, SimSerialLink
+from firmware_sim.virtual_time import VirtualTimeLoop
 
 PEER = "C0:FF:EE:00:00:01"
 DEVICE = Device("any", address=PEER)
+ALLOWED = Device("any", address=PEER, set_clock=True)
 
 # Behind what the journal has: a device tells it only once, and BlueZ has confirmed it.
 _WRITES = ("capture", "meet", "keep_clock", "keep_undecoded", "unjournal")
+
+
+class Unhurried(VirtualTimeLoop):
+    """A loop in which no device is waited for, and the disk is."""
+
+    def run_in_executor(self, _: object, func: Any, *args: Any) -> Any:  # noqa: ANN401
+        """Run it at once."""
+        future = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except BaseException as error:  # noqa: BLE001 - to whom awaits it
+            future.set_exception(error)
+        return future
 
 
 class Killed(BaseException):
@@ -54,12 +69,15 @@ def read(
     driver: GattDriver | SerialDriver,
     device: GattBench | SerialBench,
     *,
-    config: Device = DEVICE,
+    config: Device | None = None,
     kind: type[Journaling] = Journaling,
     **more: Any,  # noqa: ANN401 - as the link takes it
 ) -> SimGattLink | SimSerialLink:
     """Visit once, as `edge_agent.visits.visit` does with an open link."""
     station.health.devices.setdefault(PEER, DeviceHealth(driver.id))
+    # A Bioland is read only so.
+    config = config or (ALLOWED if driver.id == "bioland" else DEVICE)
+    is_serial = isinstance(driver, SerialDriver)
 
     async def run() -> SimGattLink | SimSerialLink:
         capture = Capture(station, config, driver)
@@ -76,7 +94,8 @@ def read(
         await capture.recover()
         return link
 
-    return asyncio.run(run())
+    with asyncio.Runner(loop_factory=Unhurried if is_serial else None) as runner:
+        return runner.run(run())
 
 
 @contextmanager
