@@ -63,7 +63,10 @@ def test_no_reading_and_no_counter_is_told_twice() -> None:
     )
 
 
-@pytest.mark.parametrize("store", ["sqlite", pytest.param("postgres", marks=_postgres)])
+@pytest.mark.parametrize(
+    "store",
+    ["sqlite", pytest.param("postgres", marks=[_postgres, pytest.mark.scale])],
+)
 def test_rows_stored_beforehand_are_those_that_the_store_would_write(
     store: str, tmp_path: Path
 ) -> None:
