@@ -190,8 +190,9 @@ class Uplink:
     async def _forget(self) -> None:
         """Forget what receipts name; they stay until that is written down."""
         payloads = [*self._receipts]
-        read = await asyncio.to_thread(lambda: [*map(self._entries, payloads)])
-        entries = [entry for some in read for entry in some]
+        entries: list[Entry] = []
+        for payload in payloads:
+            entries += await asyncio.to_thread(self._entries, payload)
         if entries:
             stored = await asyncio.to_thread(self._outbox.batches.forget, entries)
             self._health.receipts += len(stored)

@@ -434,7 +434,7 @@ def stored_records(outbox: Outbox) -> list[bytes]:
 def test_others_go_on_while_a_batch_is_encoded(outbox: Outbox) -> None:
     """On a small board encoding takes long; a cuff does not wait for it."""
     outbox.capture(PEER, [reading(n) for n in range(2000)])
-    asked = [perf_counter()]
+    asked: list[float] = []
     stop = threading.Event()
 
     def ask() -> None:
@@ -447,13 +447,12 @@ def test_others_go_on_while_a_batch_is_encoded(outbox: Outbox) -> None:
     try:
         began = perf_counter()
         outbox.batches.make("s", 1, 2000)
-        took_s = perf_counter() - began
+        ended = perf_counter()
     finally:
         stop.set()
         other.join()
 
-    longest_s = max(later - sooner for sooner, later in pairwise(asked))
-    assert longest_s < took_s / 2
+    assert sum(began < at < ended for at in asked) > 100
 
 
 def test_two_that_make_batches_never_put_a_reading_into_both(outbox: Outbox) -> None:

@@ -166,6 +166,7 @@ def test_an_agent_outlasts_a_bluetooth_that_falls_silent(
         assert "Traceback" not in station.log
 
 
+@pytest.mark.scale
 def test_an_agent_outlives_the_bus_and_pairs_on_the_next(tmp_path: Path) -> None:
     """It ended with status 1; and who is not registered anew can pair with nothing."""
     with ExitStack() as held:

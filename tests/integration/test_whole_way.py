@@ -104,7 +104,9 @@ def _agent(folder: Path, sim: dict[str, Any], port: int, protocol: str) -> list[
     return command("agent", "run", "--config", str(config), "--data", data)
 
 
-@pytest.mark.parametrize("protocol", ["3.1.1", "5"])
+@pytest.mark.parametrize(
+    "protocol", ["3.1.1", pytest.param("5", marks=pytest.mark.scale)]
+)
 def test_nothing_is_lost_when_the_broker_is_killed_and_wiped(
     tmp_path: Path, mosquitto: Mosquitto, protocol: str
 ) -> None:

@@ -117,6 +117,7 @@ def test_every_reading_that_was_sent_is_counted_once() -> None:
 
 @_postgres
 @pytest.mark.integration
+@pytest.mark.scale
 def test_so_it_is_in_postgresql() -> None:
     """Its server is started by the bench, and what it says is asked past the store."""
     plan = run.Plan("postgres", stations=5, seconds=0.5, rounds=1, peers=False)
