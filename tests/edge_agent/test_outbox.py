@@ -433,8 +433,14 @@ def stored_records(outbox: Outbox) -> list[bytes]:
 
 def test_others_go_on_while_a_batch_is_encoded(outbox: Outbox) -> None:
     """On a small board encoding takes long; a cuff does not wait for it."""
-    outbox.capture(PEER, [reading(n) for n in range(2000)])
-    asked: list[float] = []
+    # A machine may stand still by itself, and does not do so each time.
+    assert min(_longest_pause(outbox, start) for start in (0, 2000, 4000)) < 0.5
+
+
+def _longest_pause(outbox: Outbox, start: int) -> float:
+    """Return for what part of the making of a batch others had to wait at once."""
+    outbox.capture(PEER, [reading(start + n) for n in range(2000)])
+    asked = [perf_counter()]
     stop = threading.Event()
 
     def ask() -> None:
@@ -447,12 +453,12 @@ def test_others_go_on_while_a_batch_is_encoded(outbox: Outbox) -> None:
     try:
         began = perf_counter()
         outbox.batches.make("s", 1, 2000)
-        ended = perf_counter()
+        took_s = perf_counter() - began
     finally:
         stop.set()
         other.join()
-
-    assert sum(began < at < ended for at in asked) > 100
+    longest_s = max(later - sooner for sooner, later in pairwise(asked))
+    return longest_s / took_s
 
 
 def test_two_that_make_batches_never_put_a_reading_into_both(outbox: Outbox) -> None:
