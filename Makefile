@@ -9,6 +9,7 @@ BARE := -q -c /dev/null --rootdir . --noconftest --import-mode=importlib -p no:c
 KERNEL_TESTS := tests/protocols/test_kernel.py tests/kernels tests/protocols/uplink
 A_FEW := tests/protocols/test_kernel.py tests/protocols/uplink/test_series_golden.py
 TESTS := $(BIN)/python -m pytest -q --numprocesses=auto --dist=worksteal
+SERVERS := dbus-daemon=dbus mosquitto=mosquitto chromium=chromium postgres=postgresql
 SOURCES := drivers edge_agent firmware_sim gateway protocols tests bench scripts
 
 .PHONY: demo test check coverage bench scale drill fuzz nojit aarch64 docs clean
@@ -20,8 +21,7 @@ demo: .venv/.installed ## Show the whole way of a reading; ARGS=--once exits by 
 test: check ## Everything that must hold: style, types, architecture, tests.
 
 check: .venv/.installed
-	@./scripts/system-packages dbus-daemon=dbus mosquitto=mosquitto chromium=chromium \
-		postgres=postgresql
+	@./scripts/system-packages $(SERVERS)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
@@ -33,8 +33,7 @@ check: .venv/.installed
 	@$(MAKE) --no-print-directory nojit KERNEL_TESTS='$(A_FEW)'
 
 coverage: .venv/.installed ## Tell what no test runs; it takes twice as long as they do.
-	@./scripts/system-packages dbus-daemon=dbus mosquitto=mosquitto chromium=chromium \
-		postgres=postgresql
+	@./scripts/system-packages $(SERVERS)
 	$(TESTS) --cov --cov-report=
 	$(BIN)/coverage report
 	@$(BIN)/coverage report --include='protocols/*,drivers/*' --fail-under=99 --format=total

@@ -11,7 +11,7 @@ from protocols.observation import POSITION, Observation, is_undated, is_unset
 _E = TypeVar("_E")
 
 USER_BITS = 31  # of a `Checkpoint` that holds a mark for each of two users
-FILLING_BITS = 12  # of one user's; 5 of them fit into a `Checkpoint`
+_FILLING_BITS = 12  # of one user's; 5 of them fit into a `Checkpoint`
 _GONE = 1 << 62  # of a `Checkpoint` of `undated_once`: a record of before is not there
 _HEAD_BITS, _TAIL_BITS = 20, 26  # likewise, of what its first and last records are
 _ENDS = 4  # records at either end, by which the next visit knows a memory
@@ -70,14 +70,14 @@ def ends_with(
     )
 
 
-def of_user(marks: int, user: int) -> int:
-    """Return the mark of one user, 0 or 1, of those that a checkpoint holds."""
-    return marks >> user * USER_BITS & (1 << USER_BITS) - 1
+def of_user(marks: int, user: int, *, bits: int = USER_BITS) -> int:
+    """Return the mark of one user, from 0, of those that a checkpoint holds."""
+    return marks >> user * bits & (1 << bits) - 1
 
 
-def with_user(marks: int, user: int, mark: int) -> int:
-    """Return the marks with that of one user, 0 or 1, in place of what it was."""
-    return marks ^ (of_user(marks, user) ^ mark) << user * USER_BITS
+def with_user(marks: int, user: int, mark: int, *, bits: int = USER_BITS) -> int:
+    """Return the marks with that of one user, from 0, in place of what it was."""
+    return marks ^ (of_user(marks, user, bits=bits) ^ mark) << user * bits
 
 
 def filling_now(filling: int, *, is_empty: bool) -> int:
@@ -95,7 +95,7 @@ def filling_now(filling: int, *, is_empty: bool) -> int:
     Returns:
         0 to 4095; odd where it is empty, so that it stays what it is until it is not.
     """
-    return (filling | 1 if is_empty else filling + 1 & ~1) % (1 << FILLING_BITS)
+    return (filling | 1 if is_empty else filling + 1 & ~1) % (1 << _FILLING_BITS)
 
 
 def fillings_now(mark: int, users: Iterable[Sequence[object]]) -> int:
@@ -106,15 +106,14 @@ def fillings_now(mark: int, users: Iterable[Sequence[object]]) -> int:
         users: What each user's memory holds, by the device's own word; 5 at most.
     """
     for user, records in enumerate(users):
-        filling = filling_of(mark, user)
-        now = filling_now(filling, is_empty=not records)
-        mark ^= (filling ^ now) << user * FILLING_BITS
+        now = filling_now(filling_of(mark, user), is_empty=not records)
+        mark = with_user(mark, user, now, bits=_FILLING_BITS)
     return mark
 
 
 def filling_of(mark: int, user: int) -> int:
     """Return which filling one user's memory is at, of what `fillings_now` gave."""
-    return mark >> user * FILLING_BITS & (1 << FILLING_BITS) - 1
+    return of_user(mark, user, bits=_FILLING_BITS)
 
 
 def apart(
