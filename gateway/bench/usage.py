@@ -1,6 +1,7 @@
 """What processes take: time of the processor and memory, by ``/proc``.
 
-Source: proc(5), ``/proc/pid/stat`` and ``/proc/pid/status``.
+Source: proc(5), ``/proc/pid/stat``, ``/proc/pid/status`` and
+``/proc/pid/task/tid/children``.
 """
 
 import os
@@ -12,8 +13,8 @@ from time import monotonic
 from typing import Self
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-_PARENT, _USER = 1, 11  # of what follows the name in ``stat``
-_EVERY_S = 0.05
+_USER = 11  # of what follows the name in ``stat``
+_EVERY_S = 0.1
 
 
 def cpu_s(pid: int) -> float:
@@ -77,11 +78,12 @@ class Watch:
 
 
 def _children(pid: int) -> Iterator[int]:
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
-            found = _stat(int(folder.name))
-            if found and int(found[_PARENT]) == pid:
-                yield int(folder.name)
+    # By each thread; to look through all processes took a sixth of a core.
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            yield from map(int, task.read_text().split())
+        except OSError:  # the thread has ended
+            continue
 
 
 def _ticks(pid: int) -> int:
