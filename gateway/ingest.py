@@ -11,7 +11,7 @@ No acknowledgement promises anything: the station keeps it, and sends it again.
 """
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from threading import Event, Thread
@@ -37,7 +37,8 @@ from gateway.tracing import Passage, Tracing
 from protocols.uplink.receipt import Result
 from protocols.uplink.topics import Station, station_of
 
-_GROUP = 64
+_GROUP = 64  # messages at most in a commit
+_AHEAD = 2 * _GROUP  # being opened, or ready, while a group is committed
 _AT_ONCE = 16
 _BACK_OFF_S = (0.05, 5.0)
 _LONG_S = 10.0  # for a commit: a database may stand still and keep its line
@@ -167,31 +168,26 @@ class Ingest:
 
     def _work(self) -> None:
         openers = Openers(self._tenant, behind=self._behind)
-        ahead: list[_Part] = []
+        ahead: deque[_Part] = deque()
         while not self._stopping.is_set():
-            wait_s = 0.0 if ahead else _LOOK_UP_S
-            parts = ahead + self._open(openers, wait_s, ahead)
+            parts = _group(ahead)
+            # The next ones are opened while these are waited for, and committed.
+            self._open(openers, ahead, 0.0 if parts else _LOOK_UP_S)
             group = [one for part in parts for one in self._opened(openers, part)]
-            # The next ones are opened while these are committed.
-            ahead = self._open(openers, 0.0, []) if group else []
             if group:
                 self._keep(group)
             self._tell_put_off()
         openers.close()
 
-    def _open(
-        self, openers: Openers, wait_s: float, ahead: Sequence[_Part]
-    ) -> list[_Part]:
-        """Begin to open what waits; together with ``ahead`` it is at most a group."""
+    def _open(self, openers: Openers, ahead: deque[_Part], wait_s: float) -> None:
+        """Begin to open what waits, up to what ``ahead`` should hold."""
         had = Counter(station for part in ahead for station in part.stations)
-        came = self._queue.take(_GROUP, wait_s, had)
-        openers.adapt(len(self._queue) + len(came))
-        parts = []
+        came = self._queue.take(_AHEAD, wait_s, had)
+        openers.adapt(len(self._queue) + had.total() + len(came))
         for start in range(0, len(came), _AT_ONCE):
             stations, some = zip(*came[start : start + _AT_ONCE], strict=True)
             opening = openers.open([one.message for one in some])
-            parts.append(_Part([*stations], [*some], opening))
-        return parts
+            ahead.append(_Part([*stations], [*some], opening))
 
     def _opened(self, openers: Openers, part: _Part) -> list[_Opened]:
         messages = [one.message for one in part.waiting]
@@ -318,6 +314,16 @@ class Ingest:
                 if outcome.fork:
                     metrics.forks.inc()
                     _log.error("station.forked", extra=named)
+
+
+def _group(ahead: deque[_Part]) -> list[_Part]:
+    """Take the first parts, as many as make a group."""
+    parts: list[_Part] = []
+    count = 0
+    while ahead and count + len(ahead[0].waiting) <= _GROUP:
+        parts.append(ahead.popleft())
+        count += len(parts[-1].waiting)
+    return parts
 
 
 def _captured_ms(batch: Prepared) -> list[int]:

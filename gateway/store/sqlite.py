@@ -18,13 +18,13 @@ from gateway.store import (
     StoreUnusable,
 )
 from gateway.store.reading import Reader
+from gateway.store.sqlite_checkpoints import CHECKPOINT_PAGES, Checkpoints
 from gateway.store.sqlite_database import SqliteDatabase
 from gateway.store.sqlite_write import Writer
 
 _OLDEST = (3, 51, 3)
 _BUSY_MS = 2_000
 _CACHE_KIB = 65_536  # of each connection: the pages where keys come in stay there
-_CHECKPOINT_PAGES = 8_192
 
 
 class SqliteStore(Reader):
@@ -52,6 +52,7 @@ class SqliteStore(Reader):
             # A statement of many rows may have to be undone alone: it copies each page
             # that it changes, in a file three times what the commit itself writes.
             connection.execute("PRAGMA temp_store = MEMORY")
+            self._checkpoints = Checkpoints(connection, self._open)
         except apsw.Error as error:
             raise StoreUnusable(f"{path}: {error}") from error
         self._writer = Writer(self._database)
@@ -62,6 +63,7 @@ class SqliteStore(Reader):
 
     def close(self) -> None:
         self._database.close()
+        self._checkpoints.close()
 
     def _update(self) -> None:
         """Bring a store that is there to this version, while nobody else has it open.
@@ -92,7 +94,7 @@ class SqliteStore(Reader):
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA mmap_size = 0")
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         return connection
 
 
