@@ -24,7 +24,7 @@ _MOST_PROCESSES = 4
 _BACKLOG = 64  # messages that wait, from which on processes are worth their memory
 _IDLE_S = 60.0  # without a backlog, after which they end
 _AGAIN_S = 10.0  # after they died, before they are tried again
-_NICE = 5  # they are a group ahead; who commits it has nothing to wait for but a core
+_NICE = 5  # they are ahead of who commits, which waits for nothing but a core
 ROWS_BETWEEN_COLLECTIONS = 100_000  # rows hold no circles, and are many
 
 _log = logging.getLogger(__name__)

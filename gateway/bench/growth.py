@@ -78,7 +78,8 @@ def open_engine(folder: Path, address: str) -> Engine:
         return PostgresEngine(address)
     file = sqlite_file(folder)
     with closing(SqliteStore(file)) as store:
-        # The same room for pages, or it would be no limit.
+        # The same room for pages, or it would be no limit; it makes its checkpoints
+        # itself, as SQLite does by default, after as many pages as the store's thread.
         settings = {
             name: int(store.database.rows(f"PRAGMA {name}")[0][0])
             for name in ("cache_size", "wal_autocheckpoint")

@@ -10,7 +10,7 @@ Source: https://www.sqlite.org/wal.html, "Checkpointing"; c3ref/wal_checkpoint_v
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import apsw
 
@@ -45,20 +45,19 @@ class Checkpoints:
         if pages >= _LONGEST:
             self._copy(connection)
         elif pages - self._copied >= CHECKPOINT_PAGES and not self._is_copying():
-            self._copying = self._thread.submit(self._copy_beside)
+            try:
+                self._copying = self._thread.submit(self._copy_beside)
+            except RuntimeError:  # this process may have no more threads
+                self._copy(connection)
         return apsw.SQLITE_OK
 
     def _is_copying(self) -> bool:
         return self._copying is not None and not self._copying.done()
 
     def _copy_beside(self) -> None:
-        with suppress(apsw.Error):
-            connection = self._connect()
-            try:
-                connection.pragma("user_version")  # before it reads it knows of no log
-                self._copy(connection)
-            finally:
-                connection.close()
+        with closing(self._connect()) as connection:
+            connection.pragma("user_version")  # before it reads it knows of no log
+            self._copy(connection)
 
     def _copy(self, connection: apsw.Connection) -> None:
         # The commit stands whatever becomes of this, and the next one tries again: who
