@@ -87,13 +87,8 @@ def _children(pid: int) -> Iterator[int]:
 
 
 def _ticks(pid: int) -> int:
-    found = _stat(pid)
-    return sum(map(int, found[_USER : _USER + 4])) if found else 0
-
-
-def _stat(pid: int) -> list[str]:
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
-        return []
-    return text.rpartition(")")[2].split()
+        return 0
+    return sum(map(int, text.rpartition(")")[2].split()[_USER : _USER + 4]))

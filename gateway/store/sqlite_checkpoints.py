@@ -14,8 +14,8 @@ from contextlib import closing, suppress
 
 import apsw
 
-CHECKPOINT_PAGES = 8_192
-_LONGEST = 4 * CHECKPOINT_PAGES  # of 4 KiB each
+CHECKPOINT_PAGES = 8_192  # of 4 KiB each
+_LONGEST = 4  # times as many
 
 
 class Checkpoints:
@@ -24,12 +24,17 @@ class Checkpoints:
     Args:
         connection: Whose commits are followed.
         connect: Opens one more connection to the same file, for the thread.
+        every: Pages that are committed until the thread copies them; a log of four
+            times as many is finished within a commit.
     """
 
     def __init__(
-        self, connection: apsw.Connection, connect: Callable[[], apsw.Connection]
+        self,
+        connection: apsw.Connection,
+        connect: Callable[[], apsw.Connection],
+        every: int = CHECKPOINT_PAGES,
     ) -> None:
-        self._connect = connect
+        self._connect, self._every = connect, every
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._copying: Future[None] | None = None
         self._copied = 0  # pages, at the start of the log
@@ -42,9 +47,9 @@ class Checkpoints:
     def _committed(self, connection: apsw.Connection, _name: str, pages: int) -> int:
         if pages < self._copied:  # the log began anew
             self._copied = 0
-        if pages >= _LONGEST:
+        if pages >= _LONGEST * self._every:
             self._copy(connection)
-        elif pages - self._copied >= CHECKPOINT_PAGES and not self._is_copying():
+        elif pages - self._copied >= self._every and not self._is_copying():
             try:
                 self._copying = self._thread.submit(self._copy_beside)
             except RuntimeError:  # this process may have no more threads

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -102,10 +103,8 @@ def test_ndjson_holds_what_the_api_shows_and_ends_with_the_count(
 
     *lines, last = get(store, "/api/v1/readings/export?format=ndjson").text.splitlines()
 
-    def exact(text: str) -> object:
-        return simplejson.loads(text, use_decimal=True)
-
-    assert [exact(line) for line in lines] == exact(shown)["readings"]  # type: ignore[index]
+    exact = partial(simplejson.loads, use_decimal=True)
+    assert [exact(line) for line in lines] == exact(shown)["readings"]
     assert json.loads(last) == {"readings": 4}
 
 

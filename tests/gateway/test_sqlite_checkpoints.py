@@ -8,7 +8,6 @@ from time import monotonic, sleep
 import apsw
 import pytest
 
-from gateway.store import sqlite_checkpoints
 from gateway.store.sqlite_checkpoints import Checkpoints
 
 PAGES = 20  # that make a checkpoint due, here
@@ -17,9 +16,7 @@ LONGEST = 4 * PAGES
 
 
 @pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(sqlite_checkpoints, "CHECKPOINT_PAGES", PAGES)
-    monkeypatch.setattr(sqlite_checkpoints, "_LONGEST", LONGEST)
+def path(tmp_path: Path) -> Path:
     return tmp_path / "store.db"
 
 
@@ -62,7 +59,7 @@ def test_what_was_committed_reaches_the_file_beside(
         opened.append(apsw.Connection(str(path)))
         return opened[-1]
 
-    checkpoints = Checkpoints(connection, connect)
+    checkpoints = Checkpoints(connection, connect, PAGES)
     before = pages(path)
     commit(connection, PAGES // 4)
     assert not opened  # not due yet
@@ -86,7 +83,7 @@ def test_closing_waits_for_what_is_being_copied(
         sleep(0.2)
         return apsw.Connection(str(path))
 
-    checkpoints = Checkpoints(connection, connect)
+    checkpoints = Checkpoints(connection, connect, PAGES)
     commit(connection, PAGES)
     checkpoints.close()
     assert pages(path) > before
@@ -99,7 +96,7 @@ def test_a_commit_copies_where_no_thread_can_start(
         raise RuntimeError("can't start new thread")
 
     before = pages(path)
-    checkpoints = Checkpoints(connection, lambda: apsw.Connection(str(path)))
+    checkpoints = Checkpoints(connection, lambda: apsw.Connection(str(path)), PAGES)
     with monkeypatch.context() as patched:
         patched.setattr(Thread, "start", start)
         commit(connection, PAGES)
@@ -113,7 +110,7 @@ def test_commits_do_it_themselves_where_the_thread_cannot(
     def connect() -> apsw.Connection:
         raise apsw.CantOpenError("no more files")
 
-    checkpoints = Checkpoints(connection, connect)
+    checkpoints = Checkpoints(connection, connect, PAGES)
     commit(connection, 10 * LONGEST)
     checkpoints.close()
     assert log_pages(path) < 2 * LONGEST
@@ -130,7 +127,7 @@ def test_a_log_that_began_anew_is_copied_beside_again(
         opened += 1
         raise apsw.CantOpenError("no more files")
 
-    checkpoints = Checkpoints(connection, connect)
+    checkpoints = Checkpoints(connection, connect, PAGES)
     while log_pages(path) < LONGEST:
         commit(connection)
     commit(connection)  # the first of the new log
@@ -150,7 +147,7 @@ def test_one_copy_is_under_way_at_a_time(
         go_on.wait(20)
         return apsw.Connection(str(path))
 
-    checkpoints = Checkpoints(connection, connect)
+    checkpoints = Checkpoints(connection, connect, PAGES)
     commit(connection, PAGES)
     go_on.set()
     checkpoints.close()
@@ -160,7 +157,7 @@ def test_one_copy_is_under_way_at_a_time(
 def test_a_commit_stands_that_no_checkpoint_can_follow(
     path: Path, connection: apsw.Connection
 ) -> None:
-    checkpoints = Checkpoints(connection, lambda: apsw.Connection(str(path)))
+    checkpoints = Checkpoints(connection, lambda: apsw.Connection(str(path)), PAGES)
     reader = apsw.Connection(str(path))
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM page").fetchall()
@@ -191,7 +188,7 @@ def test_a_checkpoint_that_fails_fails_no_commit(path: Path) -> None:
     connection = Busy(str(path))
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("CREATE TABLE page (content BLOB)")
-    checkpoints = Checkpoints(connection, lambda: Busy(str(path)))
+    checkpoints = Checkpoints(connection, lambda: Busy(str(path)), PAGES)
     commit(connection, LONGEST)
     checkpoints.close()
     assert connection.asked > 0
