@@ -1,11 +1,14 @@
-"""Readings for an outbox, each different; run as a program it captures for ever."""
+"""Readings for an outbox, and what it holds; as a program it captures for ever."""
 
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import apsw
+
 from edge_agent.outbox import Outbox
+from edge_agent.outbox_batches import Message
 from protocols.gatt.time import DateTime
 from protocols.observation import (
     Device,
@@ -16,9 +19,11 @@ from protocols.observation import (
     Unit,
     Value,
 )
+from protocols.uplink import batch
 
 METER = Device("sim:meter:0001", "sim", "meter", "0001", "1.0")
 PEER = "C0:FF:EE:00:00:01"
+MARK = (METER.id, "test", 7)
 
 
 def reading(number: int, **more: object) -> Reading:
@@ -34,6 +39,21 @@ def reading(number: int, **more: object) -> Reading:
         **more,
     }
     return Reading(METER, Observation(**told), "test", "1", 1_772_000_000_000 + number)  # type: ignore[arg-type]
+
+
+def stored(path: Path) -> list[Reading]:
+    """Return every reading in the file, in order, as another process sees it."""
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    rows = db.execute("SELECT record FROM reading ORDER BY id").fetchall()
+    db.close()
+    return [batch.decode(row[0]).readings[0] for row in rows]
+
+
+def sequences(made: Message | None) -> list[int | None]:
+    """Return the numbers of a batch's readings, in order."""
+    assert made is not None
+    found = batch.decode(made.message).readings
+    return [one.observation.sequence for one in found]
 
 
 def _capture_for_ever(path: Path, start: int) -> Iterator[int]:

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -12,9 +12,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 from time import sleep
-from typing import cast
 
-import apsw
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,7 +34,7 @@ from protocols.observation import (
     Unit,
     Value,
 )
-from protocols.uplink import batch
+from tests.edge_agent.filling import stored
 
 START = datetime(2026, 3, 1, 8, 0)  # noqa: DTZ001 - a device's clock has no zone
 SENSOR = Device("acme:sensor:1")
@@ -236,25 +234,6 @@ def test_a_state_that_cannot_be_taken_is_as_if_there_was_none(
         assert after == _JUDGE(None, [sensed(300, 5)])[1]
     else:
         assert found == [Quality.RATE_OF_CHANGE]
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "outbox.db"
-
-
-@pytest.fixture
-def outbox(path: Path) -> Iterator[Outbox]:
-    opened = Outbox(path)
-    yield opened
-    opened.close()
-
-
-def stored(path: Path) -> list[Reading]:
-    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    rows = db.execute("SELECT record FROM reading ORDER BY id").fetchall()
-    db.close()
-    return [batch.decode(cast("bytes", row[0])).readings[0] for row in rows]
 
 
 def capture(outbox: Outbox, readings: Sequence[Reading]) -> int:
