@@ -3,7 +3,8 @@
     source ─► fair queue ─► decoded ─► one commit a group ─► receipts ─► acknowledged
 
 A commit that fails is tried again for as long as it takes, and nothing is
-acknowledged meanwhile: the broker holds back, and after it the stations.
+acknowledged meanwhile: the broker holds back, and after it the stations. Where a
+store takes several groups at once, they are told of in the order in which they came.
 
 A station that floods is put off: what it sends beyond its share of the queue is
 acknowledged to the broker, which would else hold back everybody, and gets no receipt.
@@ -13,11 +14,14 @@ No acknowledgement promises anything: the station keeps it, and sends it again.
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from threading import Event, Thread
 from time import monotonic, time_ns
+from typing import NamedTuple
 
-from gateway.delivery import Message, receipts, refuse
+from gateway.commits import Commits, Committed
+from gateway.delivery import Message, receipts
 from gateway.intake.queue import FairQueue
 from gateway.intake.source import Acknowledge, Source
 from gateway.metrics import Metrics
@@ -29,8 +33,6 @@ from gateway.store import (
     Outcome,
     Refused,
     Store,
-    StoreRefused,
-    StoreUnavailable,
 )
 from gateway.store.rows import Prepared
 from gateway.tracing import Passage, Tracing
@@ -40,8 +42,6 @@ from protocols.uplink.topics import Station, station_of
 _GROUP = 64  # messages at most in a commit
 _AHEAD = 2 * _GROUP  # being opened, or ready, while a group is committed
 _AT_ONCE = 16
-_BACK_OFF_S = (0.05, 5.0)
-_LONG_S = 10.0  # for a commit: a database may stand still and keep its line
 _LOOK_UP_S = 0.2  # how often a thread that waits looks whether it should stop
 _TOLD_S = 10.0  # how often at most a station's flood is logged
 
@@ -65,6 +65,13 @@ class _Opened:
     delivery: Delivery
     opening_ns: int
     opened_ns: int
+
+
+class _Committing(NamedTuple):
+    """A group on its way into the store, and what comes of it."""
+
+    group: list[_Opened]
+    done: Future[Committed | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +107,14 @@ class Ingest:
         announce: Callable[[], None] = lambda: None,
         tracing: Tracing | None = None,
     ) -> None:
-        self._source, self._store, self._metrics = source, store, metrics
+        self._source, self._metrics = source, metrics
         self._tenant, self._behind = tenant, behind
         self._announce, self._tracing = announce, tracing
         # The source's limit counts also what is being committed: put never waits
         # unless the broker knows no limit, or keeps none, as Mosquitto 2.0.11.
         self._queue = FairQueue[Station | None, _Waiting](source.most + 1)
         self._stopping = Event()
-        self._commit_good = True
-        self._committing_s: float | None = None  # since when
+        self._commits = Commits(store, metrics, self._stopping)
         self._worker = Thread(target=self._work, name="ingest", daemon=True)
         self._put_off: Counter[Station | None] = Counter()
         self._told_s = monotonic() - _TOLD_S
@@ -126,9 +132,7 @@ class Ingest:
     @property
     def commit_good(self) -> bool:
         """Whether the last commit went through, and none has been at it for long."""
-        since_s = self._committing_s
-        is_long = since_s is not None and monotonic() - since_s > _LONG_S
-        return self._commit_good and not is_long
+        return self._commits.good
 
     @property
     def working(self) -> bool:
@@ -169,14 +173,21 @@ class Ingest:
     def _work(self) -> None:
         openers = Openers(self._tenant, behind=self._behind)
         ahead: deque[_Part] = deque()
+        committing: deque[_Committing] = deque()
         while not self._stopping.is_set():
             parts = _group(ahead)
             # The next ones are opened while these are waited for, and committed.
-            self._open(openers, ahead, 0.0 if parts else _LOOK_UP_S)
+            self._open(openers, ahead, 0.0 if parts or committing else _LOOK_UP_S)
             group = [one for part in parts for one in self._opened(openers, part)]
+            if any(isinstance(one.delivery, Greeting) for one in group):
+                # What a station says of itself must not be undone by what it said.
+                self._settle(committing, 0)
             if group:
-                self._keep(group)
+                committing.append(self._begin(group))
+            self._settle(committing, self._commits.at_once - 1 if group else 0)
             self._tell_put_off()
+        self._settle(committing, 0)
+        self._commits.close()
         openers.close()
 
     def _open(self, openers: Openers, ahead: deque[_Part], wait_s: float) -> None:
@@ -199,16 +210,24 @@ class Ingest:
             for waiting, timed in zip(part.waiting, found, strict=True)
         ]
 
-    def _keep(self, group: Sequence[_Opened]) -> None:
-        """Commit a group, and tell everybody what is durable now, the broker last."""
+    def _begin(self, group: list[_Opened]) -> _Committing:
         messages = [one.waiting.message for one in group]
-        committing_ns = time_ns()
-        done = self._commit(messages, [one.delivery for one in group])
-        if done is None:
-            return
-        deliveries, outcomes = done
-        committed_ns = time_ns()
-        for topic, payload in receipts(deliveries, committed_ns // 1_000_000):
+        done = self._commits.begin(messages, [one.delivery for one in group])
+        return _Committing(group, done)
+
+    def _settle(self, committing: deque[_Committing], most: int) -> None:
+        """Wait for commits, the oldest first, until at most so many are under way."""
+        while len(committing) > most:
+            group, done = committing.popleft()
+            committed = done.result()
+            if committed is not None:
+                self._tell(group, committed)
+
+    def _tell(self, group: Sequence[_Opened], committed: Committed) -> None:
+        """Tell everybody what is durable now, the broker last."""
+        deliveries, outcomes = committed.deliveries, committed.outcomes
+        stored_ms = committed.ended_ns // 1_000_000
+        for topic, payload in receipts(deliveries, stored_ms):
             self._source.publish(topic, payload)
         for one in group:
             one.waiting.acknowledge()
@@ -217,58 +236,10 @@ class Ingest:
             self._announce()
         self._metrics.commit_readings.observe(sum(one.new for one in outcomes))
         for delivery, outcome in zip(deliveries, outcomes, strict=True):
-            self._count(delivery, outcome, committed_ns // 1_000_000)
+            self._count(delivery, outcome, stored_ms)
         if self._tracing is not None:
-            times = committing_ns, committed_ns, receipted_ns
+            times = committed.began_ns, committed.ended_ns, receipted_ns
             self._tracing.tell(_passages(group, deliveries, outcomes, times))
-
-    def _commit(
-        self, messages: Sequence[Message], deliveries: list[Delivery]
-    ) -> tuple[list[Delivery], list[Outcome]] | None:
-        """Commit until it succeeds; None if it had not when told to stop."""
-        back_off_s = _BACK_OFF_S[0]
-        while not self._stopping.is_set():
-            self._committing_s = monotonic()
-            try:
-                with self._metrics.commit_s.time():
-                    outcomes = self._store.commit(deliveries)
-            except StoreUnavailable as error:
-                self._commit_failed(error, back_off_s)
-                self._stopping.wait(back_off_s)
-                back_off_s = min(2 * back_off_s, _BACK_OFF_S[1])
-            except StoreRefused as error:
-                if len(deliveries) > 1:
-                    return self._commit_singly(messages, deliveries)
-                _log.error(
-                    "message.unfit", extra={"error": type(error.__cause__).__name__}
-                )
-                deliveries = [refuse(messages[0], str(error))]
-            else:
-                self._commit_good = True
-                return deliveries, outcomes
-            finally:
-                self._committing_s = None
-        return None
-
-    def _commit_singly(
-        self, messages: Sequence[Message], deliveries: list[Delivery]
-    ) -> tuple[list[Delivery], list[Outcome]] | None:
-        """Commit one by one, so that only what does not fit is refused."""
-        kept: list[Delivery] = []
-        outcomes: list[Outcome] = []
-        for message, delivery in zip(messages, deliveries, strict=True):
-            done = self._commit([message], [delivery])
-            if done is None:
-                return None
-            kept += done[0]
-            outcomes += done[1]
-        return kept, outcomes
-
-    def _commit_failed(self, error: StoreUnavailable, again_in_s: float) -> None:
-        self._commit_good = False
-        self._metrics.retries.inc()
-        more = {"reason": str(error), "again_in_s": again_in_s}
-        _log.error("store.unavailable", extra=more)
 
     def _tell_put_off(self) -> None:
         put_off = self._queue.refused()

@@ -254,9 +254,13 @@ class Quarantined:
 class Store(Protocol):
     """Keeps readings exactly once, by the key that `protocols.observation` makes.
 
-    One caller at a time may commit; any number may read meanwhile, and see
-    whole commits only.
+    Any number may read while others commit, and see whole commits only.
     """
+
+    @property
+    def commits_at_once(self) -> int:
+        """How many callers may commit at once; order is none between them."""
+        ...
 
     @property
     def database(self) -> Database:

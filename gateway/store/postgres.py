@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Sequence
 from importlib.resources import files
+from queue import LifoQueue
 from threading import Lock
 
 import psycopg
@@ -49,6 +50,8 @@ class PostgresStore(Reader):
             gateway changed its tables.
     """
 
+    commits_at_once = 2  # the server keeps one group, while the next is on its way
+
     def __init__(self, url: str, password: str | None = None) -> None:
         try:
             with psycopg.connect(url, **settings(password)) as connection:
@@ -57,15 +60,23 @@ class PostgresStore(Reader):
         except psycopg.Error as error:
             raise StoreUnusable(f"the database of store.url: {error}") from error
         self._database = PostgresDatabase(url, password)
-        self._writer = Writer(url, password)
+        self._idle = LifoQueue[Writer]()  # the second connects under load only
+        self._writers = [Writer(url, password) for _ in range(self.commits_at_once)]
+        for writer in self._writers:
+            self._idle.put(writer)
         self._reached, self._reaching = dict[str, int](), Lock()
         super().__init__(self._database, self._arrived)
 
     def commit(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
-        return self._writer.commit(deliveries)
+        writer = self._idle.get()
+        try:
+            return writer.commit(deliveries)
+        finally:
+            self._idle.put(writer)
 
     def close(self) -> None:
-        self._writer.close()
+        for writer in self._writers:
+            writer.close()
         self._database.close()
 
     def _arrived(self, table: str) -> int:

@@ -77,14 +77,13 @@ _SEEN_STATIONS = """
 _SEEN_DEVICES = """
     WITH locked AS (SELECT id FROM device WHERE id = ANY(%s::bigint[])
         ORDER BY id FOR NO KEY UPDATE)
-    UPDATE device d SET last_seen_ms = greatest(d.last_seen_ms, w.seen_ms),
-        manufacturer = w.manufacturer, model = w.model, serial = w.serial,
-        firmware = w.firmware
+    UPDATE device d SET last_seen_ms = w.seen_ms, manufacturer = w.manufacturer,
+        model = w.model, serial = w.serial, firmware = w.firmware
     FROM locked JOIN unnest(%s::bigint[], %s::text[], %s::text[], %s::text[],
             %s::text[], %s::bigint[])
         AS w (id, manufacturer, model, serial, firmware, seen_ms) USING (id)
-    WHERE d.id = locked.id
-"""
+    WHERE d.id = locked.id AND d.last_seen_ms <= w.seen_ms
+"""  # a later batch may be committed first
 _TALLY = """
     INSERT INTO tally AS t
         (device, kind, readings, flagged, first_utc_ms, last_utc_ms)

@@ -38,6 +38,8 @@ class SqliteStore(Reader):
             written by a newer gateway, or by an older one that still has it open.
     """
 
+    commits_at_once = 1
+
     def __init__(self, path: Path) -> None:
         refuse_old_sqlite(apsw.sqlite_lib_version())
         self._path = str(path)

@@ -5,13 +5,22 @@ import shutil
 import signal
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from gateway.broker import Broker
 from gateway.metrics import Metrics
-from gateway.store import Accepted, Delivery, Filter, Outcome, StoreUnavailable
+from gateway.store import (
+    Accepted,
+    Delivery,
+    Filter,
+    Greeting,
+    Outcome,
+    StoreUnavailable,
+)
+from gateway.store.postgres import PostgresStore
 from gateway.store.sqlite import SqliteStore
 from protocols.observation import Key, key
 from protocols.uplink.receipt import Result
@@ -131,6 +140,80 @@ def test_many_batches_of_many_stations_are_all_receipted(
     assert len(keys(store)) == 4 * 40 * 3
 
 
+class Paired(PostgresStore):
+    """A store that first fails, and then waits until two groups are committed at once.
+
+    Attributes:
+        failing: While it does.
+        met: Once they were.
+        alone: Whether each group with what a station says of itself was, in order.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.failing, self.met = threading.Event(), threading.Event()
+        self.alone: list[bool] = []
+        self._greeted = threading.Event()
+        self._inside, self._changing = 0, threading.Lock()
+
+    def commit(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
+        if self.failing.is_set():
+            raise StoreUnavailable("no space left")
+        with self._changing:
+            self._inside += 1
+            inside = self._inside
+        try:
+            if any(isinstance(one, Greeting) for one in deliveries):
+                self.alone.append(inside == 1)
+                self._greeted.set()
+            elif inside == 2:
+                self.met.set()
+                self._greeted.wait(0.5)  # time to come too early
+            elif len(deliveries) > 1:
+                self.met.wait(5)
+            return super().commit(deliveries)
+        finally:
+            with self._changing:
+                self._inside -= 1
+
+
+def test_two_groups_are_committed_at_once_but_greetings_in_their_order(
+    broker: Broker, postgres_url: str, connect: Connect
+) -> None:
+    """Else a station could be shown as gone that is back."""
+    stations = [Station("clinic", f"station-{number}") for number in range(4)]
+    store = Paired(postgres_url)
+    store.failing.set()  # until all wait
+    ingest = connect(broker.port, store)
+    assert ingest.wait_connected(15)
+    with ExitStack() as senders:
+        sending = [
+            senders.enter_context(sender(broker.port, station=one)) for one in stations
+        ]
+        sent = [
+            (each, each.send(message(n, glucose(100 * at + n), station=stations[at])))
+            for n in range(1, 41)
+            for at, each in enumerate(sending)
+        ]
+        for status in (b"gone", b"back"):
+            sending[0].send(status, topic=stations[0].up("status"))
+        assert eventually(lambda: not ingest.commit_good)
+        store.failing.clear()
+        results = {each.entry(digest).result for each, digest in sent}
+
+    assert results == {Result.STORED}
+    assert store.met.is_set()
+    assert eventually(lambda: store.alone != [])
+    assert all(store.alone)
+    ingest.stop()
+    (kept,) = store.database.rows(
+        "SELECT count(*), (SELECT status FROM station WHERE status IS NOT NULL) "
+        "FROM reading"
+    )
+    assert kept == (4 * 40, b"back")
+    store.close()
+
+
 def test_what_was_sent_while_the_gateway_was_away_arrives(
     broker: Broker, store: SqliteStore, connect: Connect
 ) -> None:
@@ -174,7 +257,7 @@ def test_a_commit_that_takes_long_is_told(
     broker: Broker, tmp_path: Path, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A database on a disk that hangs breaks no line, and answers nothing."""
-    monkeypatch.setattr("gateway.ingest._LONG_S", 0.2)
+    monkeypatch.setattr("gateway.commits._LONG_S", 0.2)
     answered = threading.Event()
 
     class Still(Watched):

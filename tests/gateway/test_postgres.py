@@ -107,6 +107,22 @@ def test_no_cursor_steps_over_a_commit_that_comes_late(postgres_url: str) -> Non
     assert [one.station for one in found] == [STATION, OTHER]
 
 
+def test_a_gateway_commits_while_another_commit_of_its_own_waits(
+    postgres_url: str,
+) -> None:
+    with gateways(postgres_url, 1) as (store,), ThreadPoolExecutor() as pool:
+        store.commit([accepted(1, glucose(1))])
+        store.commit([accepted(1, glucose(1, device=METERS[1]), station=OTHER)])
+        with commit_held_up(postgres_url, STATION):
+            late = pool.submit(store.commit, [accepted(2, glucose(2))])
+            assert eventually(lambda: waits(postgres_url))
+            beside = accepted(2, glucose(2, device=METERS[1]), station=OTHER)
+
+            assert pool.submit(store.commit, [beside]).result(5) == [Outcome(new=1)]
+
+        assert late.result(5) == [Outcome(new=1)]
+
+
 def test_where_readers_were_let_they_are_let_again(postgres_url: str) -> None:
     """Who was told the last id takes all up to it as seen that a page does not hold.
 
