@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Event, get_ident
+from threading import Barrier, Event, get_ident
 from time import monotonic, time_ns
 
 from gateway.delivery import Message, refuse
@@ -51,8 +51,8 @@ class Commits:
 
     def __init__(self, store: Store, metrics: Metrics, stopping: Event) -> None:
         self._store, self._metrics, self._stopping = store, metrics, stopping
-        self._good = True
         self._since_s: dict[int, float] = {}  # of the attempt of each thread
+        self._failed: set[int] = set()  # threads whose last attempt did
         self._threads = ThreadPoolExecutor(store.commits_at_once, "commit")
 
     @property
@@ -62,10 +62,16 @@ class Commits:
 
     @property
     def good(self) -> bool:
-        """Whether the last commit went through, and none has been at it for long."""
+        """Whether the last commits went through, and none has been at it for long."""
         since_s = min([*self._since_s.values()], default=None)
         is_long = since_s is not None and monotonic() - since_s > _LONG_S
-        return self._good and not is_long
+        return not self._failed and not is_long
+
+    def start(self) -> None:
+        """Start all threads: later there may be no room for one."""
+        met = Barrier(self.at_once)
+        for _ in range(self.at_once):
+            self._threads.submit(met.wait)
 
     def begin(
         self, messages: Sequence[Message], deliveries: list[Delivery]
@@ -79,7 +85,7 @@ class Commits:
         return self._threads.submit(self._commit, messages, deliveries)
 
     def close(self) -> None:
-        """End the threads, once nothing is under way."""
+        """Wait for what is under way, and end the threads."""
         self._threads.shutdown()
 
     def _commit(
@@ -92,7 +98,8 @@ class Commits:
                 with self._metrics.commit_s.time():
                     outcomes = self._store.commit(deliveries)
             except StoreUnavailable as error:
-                self._failed(error, back_off_s)
+                self._tell_failure(error, back_off_s)
+                self._failed.add(get_ident())
                 self._stopping.wait(back_off_s)
                 back_off_s = min(2 * back_off_s, _BACK_OFF_S[1])
             except StoreRefused as error:
@@ -103,7 +110,7 @@ class Commits:
                 )
                 deliveries = [refuse(messages[0], str(error))]
             else:
-                self._good = True
+                self._failed.discard(get_ident())
                 return Committed(deliveries, outcomes, began_ns, time_ns())
             finally:
                 self._since_s.pop(get_ident(), None)
@@ -127,8 +134,7 @@ class Commits:
             time_ns(),
         )
 
-    def _failed(self, error: StoreUnavailable, again_in_s: float) -> None:
-        self._good = False
+    def _tell_failure(self, error: StoreUnavailable, again_in_s: float) -> None:
         self._metrics.retries.inc()
         more = {"reason": str(error), "again_in_s": again_in_s}
         _log.error("store.unavailable", extra=more)

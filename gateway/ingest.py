@@ -3,8 +3,10 @@
     source ─► fair queue ─► decoded ─► one commit a group ─► receipts ─► acknowledged
 
 A commit that fails is tried again for as long as it takes, and nothing is
-acknowledged meanwhile: the broker holds back, and after it the stations. Where a
-store takes several groups at once, they are told of in the order in which they came.
+acknowledged meanwhile: the broker holds back, and after it the stations.
+
+Where a store takes several groups at once, each station has its lane, and each lane one
+commit at a time: what a station sends later is never stored before.
 
 A station that floods is put off: what it sends beyond its share of the queue is
 acknowledged to the broker, which would else hold back everybody, and gets no receipt.
@@ -14,7 +16,7 @@ No acknowledgement promises anything: the station keeps it, and sends it again.
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from threading import Event, Thread
 from time import monotonic, time_ns
@@ -39,7 +41,7 @@ from gateway.tracing import Passage, Tracing
 from protocols.uplink.receipt import Result
 from protocols.uplink.topics import Station, station_of
 
-_GROUP = 64  # messages at most in a commit
+_GROUP = 64  # messages taken at a time, to be committed together
 _AHEAD = 2 * _GROUP  # being opened, or ready, while a group is committed
 _AT_ONCE = 16
 _LOOK_UP_S = 0.2  # how often a thread that waits looks whether it should stop
@@ -141,6 +143,7 @@ class Ingest:
 
     def start(self) -> None:
         """Connect, and go on for ever; returns at once."""
+        self._commits.start()
         self._worker.start()
         self._source.start(self._take)
 
@@ -158,6 +161,7 @@ class Ingest:
         self._queue.close()
         if self._worker.ident is not None:
             self._worker.join()
+            self._commits.close()
             self._source.stop()
 
     # In the source's thread
@@ -173,21 +177,31 @@ class Ingest:
     def _work(self) -> None:
         openers = Openers(self._tenant, behind=self._behind)
         ahead: deque[_Part] = deque()
-        committing: deque[_Committing] = deque()
+        lanes: list[list[_Opened]] = [[] for _ in range(self._commits.at_once)]
+        committing: dict[int, _Committing] = {}
         while not self._stopping.is_set():
-            parts = _group(ahead)
+            is_full = any(len(group) >= _GROUP for group in lanes)
+            parts = [] if is_full else _group(ahead)
             # The next ones are opened while these are waited for, and committed.
-            self._open(openers, ahead, 0.0 if parts or committing else _LOOK_UP_S)
-            group = [one for part in parts for one in self._opened(openers, part)]
-            if any(isinstance(one.delivery, Greeting) for one in group):
-                # What a station says of itself must not be undone by what it said.
-                self._settle(committing, 0)
-            if group:
-                committing.append(self._begin(group))
-            self._settle(committing, self._commits.at_once - 1 if group else 0)
+            is_idle = not (parts or committing or any(lanes))
+            self._open(openers, ahead, _LOOK_UP_S if is_idle else 0.0)
+            for part in parts:
+                opened = self._opened(openers, part)
+                for station, one in zip(part.stations, opened, strict=True):
+                    lanes[hash(station) % len(lanes)].append(one)
+            free = [
+                at for at in range(len(lanes)) if lanes[at] and at not in committing
+            ]
+            free.sort(key=lambda at: len(lanes[at]), reverse=True)
+            # As long as more is ready, only one: it makes the others longer.
+            for lane in free[: 1 if parts else None]:
+                committing[lane] = self._begin(lanes[lane])
+                lanes[lane] = []
+            if not parts or len(committing) == len(lanes):
+                self._settle(committing)
             self._tell_put_off()
-        self._settle(committing, 0)
-        self._commits.close()
+        for each in committing.values():
+            self._tell(each)
         openers.close()
 
     def _open(self, openers: Openers, ahead: deque[_Part], wait_s: float) -> None:
@@ -215,16 +229,19 @@ class Ingest:
         done = self._commits.begin(messages, [one.delivery for one in group])
         return _Committing(group, done)
 
-    def _settle(self, committing: deque[_Committing], most: int) -> None:
-        """Wait for commits, the oldest first, until at most so many are under way."""
-        while len(committing) > most:
-            group, done = committing.popleft()
-            committed = done.result()
-            if committed is not None:
-                self._tell(group, committed)
+    def _settle(self, committing: dict[int, _Committing]) -> None:
+        """Wait for the first commit to end, if any is under way, and tell of it."""
+        pending = [one.done for one in committing.values()]
+        wait(pending, return_when=FIRST_COMPLETED)
+        ended = [lane for lane, one in committing.items() if one.done.done()]
+        for lane in ended:
+            self._tell(committing.pop(lane))
 
-    def _tell(self, group: Sequence[_Opened], committed: Committed) -> None:
-        """Tell everybody what is durable now, the broker last."""
+    def _tell(self, committing: _Committing) -> None:
+        """Tell everybody what is durable, once it is, the broker last."""
+        group, committed = committing.group, committing.done.result()
+        if committed is None:
+            return
         deliveries, outcomes = committed.deliveries, committed.outcomes
         stored_ms = committed.ended_ns // 1_000_000
         for topic, payload in receipts(deliveries, stored_ms):

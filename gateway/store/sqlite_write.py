@@ -68,8 +68,8 @@ _NEW_STATION = """
 _DEVICE = "SELECT id FROM device WHERE tenant = ? AND device = ?"
 _SEEN_DEVICE = """
     UPDATE device SET manufacturer = ?2, model = ?3, serial = ?4, firmware = ?5,
-        last_seen_ms = ?6
-    WHERE id = ?1 AND last_seen_ms <= ?6
+        last_seen_ms = max(last_seen_ms, ?6)
+    WHERE id = ?1
 """
 _NEW_DEVICE = """
     INSERT INTO device (tenant, device, manufacturer, model, serial, firmware,

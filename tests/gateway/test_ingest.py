@@ -4,19 +4,19 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from gateway.broker import Broker
+from gateway.ingest import Ingest
 from gateway.metrics import Metrics
 from gateway.store import (
     Accepted,
     Delivery,
     Filter,
-    Greeting,
     Outcome,
     StoreUnavailable,
 )
@@ -27,6 +27,7 @@ from protocols.uplink.receipt import Result
 from protocols.uplink.topics import Station
 from tests.gateway.conftest import Connect, Mosquitto
 from tests.gateway.stations import (
+    Sender,
     eventually,
     glucose,
     message,
@@ -140,77 +141,88 @@ def test_many_batches_of_many_stations_are_all_receipted(
     assert len(keys(store)) == 4 * 40 * 3
 
 
-class Paired(PostgresStore):
-    """A store that first fails, and then waits until two groups are committed at once.
+class Overtaken(PostgresStore):
+    """A store that finishes its second commit before the first, where there are two.
 
     Attributes:
         failing: While it does.
-        met: Once they were.
-        alone: Whether each group with what a station says of itself was, in order.
+        overtaken: How often one finished before another that began earlier.
     """
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self.failing, self.met = threading.Event(), threading.Event()
-        self.alone: list[bool] = []
-        self._greeted = threading.Event()
-        self._inside, self._changing = 0, threading.Lock()
+        self.failing, self.overtaken = threading.Event(), 0
+        self._inside, self._changed = 0, threading.Condition()
 
     def commit(self, deliveries: Sequence[Delivery]) -> list[Outcome]:
         if self.failing.is_set():
             raise StoreUnavailable("no space left")
-        with self._changing:
+        with self._changed:
             self._inside += 1
-            inside = self._inside
+            is_second, before = self._inside == 2, self.overtaken
+            if not is_second:
+                self._changed.wait_for(lambda: self.overtaken > before, 1)
         try:
-            if any(isinstance(one, Greeting) for one in deliveries):
-                self.alone.append(inside == 1)
-                self._greeted.set()
-            elif inside == 2:
-                self.met.set()
-                self._greeted.wait(0.5)  # time to come too early
-            elif len(deliveries) > 1:
-                self.met.wait(5)
             return super().commit(deliveries)
         finally:
-            with self._changing:
+            with self._changed:
                 self._inside -= 1
+                self.overtaken += is_second
+                self._changed.notify_all()
 
 
-def test_two_groups_are_committed_at_once_but_greetings_in_their_order(
-    broker: Broker, postgres_url: str, connect: Connect
-) -> None:
-    """Else a station could be shown as gone that is back."""
-    stations = [Station("clinic", f"station-{number}") for number in range(4)]
-    store = Paired(postgres_url)
-    store.failing.set()  # until all wait
-    ingest = connect(broker.port, store)
+@contextmanager
+def backlog(
+    port: int, store: Overtaken, ingest: Ingest
+) -> Iterator[list[tuple[Sender, bytes]]]:
+    """Let four stations, two in each lane, send much before anything is kept.
+
+    Each tells 20 readings, and another report of each behind it; at last it forks. What
+    is sent comes with its sender.
+    """
+    every = [Station("clinic", f"station-{number}") for number in range(64)]
+    lanes = [[one for one in every if hash(one) % 2 == lane] for lane in range(2)]
+    store.failing.set()
     assert ingest.wait_connected(15)
-    with ExitStack() as senders:
-        sending = [
-            senders.enter_context(sender(broker.port, station=one)) for one in stations
-        ]
-        sent = [
-            (each, each.send(message(n, glucose(100 * at + n), station=stations[at])))
-            for n in range(1, 41)
-            for at, each in enumerate(sending)
-        ]
-        for status in (b"gone", b"back"):
-            sending[0].send(status, topic=stations[0].up("status"))
+    with ExitStack() as held:
+        sent = []
+        for at, station in enumerate(lanes[0][:2] + lanes[1][:2]):
+            sending = held.enter_context(sender(port, station=station))
+            readings = [
+                glucose(100 * at + number, status=status)
+                for number in range(20)
+                for status in ((), ("battery_low",))
+            ]
+            batches = [*enumerate(readings, 1), (5, glucose(100 * at + 50))]
+            for counter, reading in batches:
+                told = message(counter, reading, station=station)
+                sent.append((sending, sending.send(told)))
+            for status in (b"gone", b"back"):
+                sending.send(status, topic=station.up("status"))
         assert eventually(lambda: not ingest.commit_good)
         store.failing.clear()
-        results = {each.entry(digest).result for each, digest in sent}
+        yield sent
 
-    assert results == {Result.STORED}
-    assert store.met.is_set()
-    assert eventually(lambda: store.alone != [])
-    assert all(store.alone)
+
+def test_two_lanes_are_committed_at_once_each_in_order(
+    broker: Broker, postgres_url: str, connect: Connect
+) -> None:
+    """What a station told first stands, whichever commit is done first."""
+    store, metrics = Overtaken(postgres_url), Metrics()
+    ingest = connect(broker.port, store, metrics)
+    with backlog(broker.port, store, ingest) as sent:
+        assert {each.entry(digest).result for each, digest in sent} == {Result.STORED}
+        assert eventually(lambda: value(metrics, "messages_total", kind="status") == 8)
     ingest.stop()
-    (kept,) = store.database.rows(
-        "SELECT count(*), (SELECT status FROM station WHERE status IS NOT NULL) "
-        "FROM reading"
-    )
-    assert kept == (4 * 40, b"back")
+
+    assert not [one for one in threading.enumerate() if one.name.startswith("commit_")]
+    assert store.overtaken
+    found = store.readings(Filter(), 0, 1_000)
+    assert [one.reading.observation.status for one in found] == [()] * (4 * 21)
+    assert sum(one.amendments for one in found) == 4 * 20
+    assert value(metrics, "forks_total") == 4
+    statuses = store.database.rows("SELECT DISTINCT status FROM station")
+    assert statuses == [(b"back",)]
     store.close()
 
 
