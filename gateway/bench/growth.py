@@ -257,6 +257,7 @@ class _Copy:
     def block(self, block: int, number: int) -> Iterator[str]:
         """Yield what makes a copy's batches and readings of one block."""
         group, stations = PATTERNS * number, self._fleet.stations
+        device = PATTERNS * DEVICES * number
         turns = self._fleet.groups // stations
         first = self._first_id(block, number)
         own = f"(s_place + {group})"
@@ -270,6 +271,9 @@ class _Copy:
                 "counter": f"{block * turns} + {own} / {stations} + 1",
                 "first_id": at.format("place"),
                 "last_id": at.format("place") + f" + {READINGS - 1}",
+                # PostgreSQL's alone
+                "devices": f"(SELECT array_agg(d.place + {device + 1}) "  # noqa: S608 - likewise
+                "FROM t_device d WHERE d.id = ANY (devices))",
             },
             within.format(PATTERNS * block, PATTERNS * (block + 1)),
         )
@@ -277,7 +281,7 @@ class _Copy:
             "reading",
             {
                 "id": f"place - {_STEP * block} + {first}",
-                "device": f"d_place + {PATTERNS * DEVICES * number + 1}",
+                "device": f"d_place + {device + 1}",
                 "batch": at.format("b_place"),
             },
             within.format(_STEP * block, _STEP * (block + 1)),

@@ -1,7 +1,9 @@
 """The writing half of the PostgreSQL store: groups of deliveries, one commit each.
 
-Any number of gateways commit at once, and none waits for another in a circle, as all
-lock in one order: names, the ledger, readings by key, then what is counted, by id.
+Any number commit at once, and all lock in one order: names, the ledger, readings by
+key, then what is counted, by id. Only COPY fills the parts of its table in turns of its
+own: of two that bring the same new readings at once, each may wait for the other. The
+server ends one of them then, and it is tried again.
 """
 
 from bisect import bisect_right
@@ -24,6 +26,7 @@ from gateway.store.postgres_readings import keep
 from gateway.store.postgres_told import Told, tallied
 from gateway.store.rows import READING, said_of
 from gateway.store.rows import tallied as tallied_singly
+from gateway.store.whole import listed
 from protocols.uplink.topics import Station
 
 _BLOCK = 16_384  # as the sequence counts; no batch is longer
@@ -53,13 +56,14 @@ _KNOWN = """
 """
 _ENTER = """
     INSERT INTO batch (id, station, counter, digest, made_ms, received_ms, new, known,
-        amended, first_id, last_id, first_utc_ms, last_utc_ms)
+        amended, first_id, last_id, first_utc_ms, last_utc_ms, devices)
     SELECT first, station, counter, digest, made_ms, received_ms, count, 0, 0,
-        first, first + count - 1, first_utc_ms, last_utc_ms
+        first, first + count - 1, first_utc_ms, last_utc_ms,
+        string_to_array(devices, ',')::bigint[]
     FROM unnest(%s::bigint[], %s::bigint[], %s::bytea[], %s::bigint[], %s::bigint[],
-            %s::bigint[], %s::integer[], %s::bigint[], %s::bigint[])
+            %s::bigint[], %s::integer[], %s::bigint[], %s::bigint[], %s::text[])
         AS w (station, counter, digest, made_ms, received_ms, first, count,
-            first_utc_ms, last_utc_ms)
+            first_utc_ms, last_utc_ms, devices)
     ON CONFLICT (station, counter, digest) DO NOTHING RETURNING id
 """
 _AGAIN = """
@@ -77,13 +81,14 @@ _SEEN_STATIONS = """
 _SEEN_DEVICES = """
     WITH locked AS (SELECT id FROM device WHERE id = ANY(%s::bigint[])
         ORDER BY id FOR NO KEY UPDATE)
-    UPDATE device d SET last_seen_ms = w.seen_ms, manufacturer = w.manufacturer,
-        model = w.model, serial = w.serial, firmware = w.firmware
+    UPDATE device d SET last_seen_ms = greatest(d.last_seen_ms, w.seen_ms),
+        manufacturer = w.manufacturer, model = w.model, serial = w.serial,
+        firmware = w.firmware
     FROM locked JOIN unnest(%s::bigint[], %s::text[], %s::text[], %s::text[],
             %s::text[], %s::bigint[])
         AS w (id, manufacturer, model, serial, firmware, seen_ms) USING (id)
-    WHERE d.id = locked.id AND d.last_seen_ms <= w.seen_ms
-"""  # a later batch may be committed first
+    WHERE d.id = locked.id
+"""
 _TALLY = """
     INSERT INTO tally AS t
         (device, kind, readings, flagged, first_utc_ms, last_utc_ms)
@@ -98,6 +103,7 @@ _TALLY = """
 _GREET = "UPDATE station SET status = %s, status_ms = %s WHERE id = %s"
 
 _BatchKey = tuple[int, int, bytes]  # station, counter, digest
+_DeviceName = tuple[str, str]  # tenant, id
 
 
 @dataclass(slots=True)
@@ -189,7 +195,7 @@ class Writer:
         _take_ids(connection, entered)
         devices = self._device_numbers(connection, entered)
         drivers = self._driver_numbers(connection, entered)
-        entered = _enter(connection, entered)
+        entered = _enter(connection, entered, devices)
         told = [group for one in entered for group in _told(one, devices, drivers)]
         came = [row for group in told for row in group.rows()]
         memories = {one for group in told for one in group.memories()}
@@ -228,8 +234,8 @@ class Writer:
 
     def _device_numbers(
         self, connection: Connection, entries: Sequence[_Entry]
-    ) -> dict[tuple[str, str], int]:
-        wanted: dict[tuple[str, str], Row] = {}
+    ) -> dict[_DeviceName, int]:
+        wanted: dict[_DeviceName, Row] = {}
         for entry in entries:
             tenant, seen_ms = entry.delivery.station.tenant, entry.delivery.received_ms
             for group in entry.delivery.batch.groups:
@@ -279,7 +285,9 @@ def _take_ids(connection: Connection, entries: Sequence[_Entry]) -> None:
         entry.first = ends[block] - _BLOCK + 1 + used
 
 
-def _enter(connection: Connection, entries: list[_Entry]) -> list[_Entry]:
+def _enter(
+    connection: Connection, entries: list[_Entry], devices: Mapping[_DeviceName, int]
+) -> list[_Entry]:
     """Enter batches in the ledger; return those that no gateway entered meanwhile."""
     if not entries:
         return []
@@ -289,7 +297,9 @@ def _enter(connection: Connection, entries: list[_Entry]) -> list[_Entry]:
         batch = entry.delivery.batch
         made_ms, received_ms = batch.made_ms, entry.delivery.received_ms
         counted = (entry.first, batch.count, *batch.span_ms)
-        rows.append((*entry.key, made_ms, received_ms, *counted))
+        tenant = entry.delivery.station.tenant
+        of = listed({devices[tenant, group.device.id] for group in batch.groups})
+        rows.append((*entry.key, made_ms, received_ms, *counted, of))
     ours = {number for (number,) in connection.execute(_ENTER, columns(rows))}
     for entry in entries:
         if entry.first in ours:
@@ -301,7 +311,7 @@ def _enter(connection: Connection, entries: list[_Entry]) -> list[_Entry]:
 
 def _told(
     entry: _Entry,
-    devices: Mapping[tuple[str, str], int],
+    devices: Mapping[_DeviceName, int],
     drivers: Mapping[tuple[str, str], int],
 ) -> Iterator[Told]:
     """Yield a batch's groups; a batch's number is its first reading's."""
@@ -371,7 +381,7 @@ def _see_stations(
 def _see_devices(
     connection: Connection,
     entries: Sequence[_Entry],
-    devices: Mapping[tuple[str, str], int],
+    devices: Mapping[_DeviceName, int],
 ) -> None:
     seen: dict[int, Row] = {}
     for entry in entries:

@@ -5,8 +5,9 @@ those of a station, or of a time, are found through it.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any
 
 from gateway.store import (
@@ -37,6 +38,19 @@ _IN_RANGES = """
         SELECT r.id, r.device FROM reading r
         WHERE r.id >= w.first AND r.id <= w.last AND {}
         ORDER BY r.id LIMIT :limit) AS r
+    ORDER BY r.id LIMIT :limit
+"""
+# A device says in which part its readings are, and an index where those of a time: +
+# hides the other one, and OFFSET keeps the planner from joining with the whole table.
+_OF_DEVICES = """
+    SELECT r.id, r.device, r.utc_ms
+    FROM batch b CROSS JOIN LATERAL unnest(b.devices) AS d (device)
+    CROSS JOIN LATERAL (
+        SELECT r.id, r.device, r.utc_ms FROM reading r
+        WHERE r.device = d.device AND r.utc_ms BETWEEN b.first_utc_ms AND b.last_utc_ms
+            AND +r.id BETWEEN b.first_id AND b.last_id AND +r.id > :after AND {}
+        OFFSET 0) AS r
+    WHERE {}
     ORDER BY r.id LIMIT :limit
 """
 _DEVICES = f"""
@@ -74,7 +88,8 @@ class Reader:
 
     def readings(self, which: Filter, after: int, limit: int) -> list[Stored]:
         """Return a page of readings, as `Store.readings` says."""
-        conditions, values = _conditions(which)
+        # Without a device, an index on device and time is of no use: + hides it.
+        conditions, values = _conditions(which, "+" if which.device is None else "")
         of_batch = self._of_batch(which)
         if of_batch:
             # Ids of two batches may lie among each other in what an older gateway kept.
@@ -126,7 +141,8 @@ class Reader:
     def reading(self, number: int) -> Stored | None:
         """Return one reading, or None."""
         query = "SELECT r.id, r.device FROM reading r WHERE r.id = :number"
-        places = [(row[0], row[1]) for row in self._rows(query, number=number)]
+        found = self._rows(query, number=number)
+        places = [(number, device, None) for number, device in found]
         return next(iter(self._whole.at(places)), None)
 
     def amendments(self, number: int) -> list[Amendment]:
@@ -216,18 +232,42 @@ class Reader:
             where.append("b.last_utc_ms >= :since")
         if which.until_ms is not None:
             where.append("b.first_utc_ms < :until")
+        # Devices lead to what has a time; SQLite's ledger does not have them.
+        is_of_use = _timed(which) and self.database.engine == "postgres"
+        told = "b.devices IS NOT NULL" if is_of_use else "1 = 0"
         query = (
-            "SELECT b.first_id, b.last_id FROM batch b "  # noqa: S608
-            f"WHERE {' AND '.join(where)} ORDER BY b.last_id LIMIT {_BATCHES}"
+            f"SELECT {told}, b.first_id, b.last_id, b.first_utc_ms, b.last_utc_ms "  # noqa: S608
+            f"FROM batch b WHERE {' AND '.join(where)} ORDER BY b.last_id "
+            f"LIMIT {_BATCHES}"
         )
+        least = max(limit, _RANGES)
         named = {mark: value for mark, value in values.items() if mark != "kind"}
         while batches := self._rows(query, after=after, **named):
-            ranges = []
-            for first, last in _joined(batches):
-                ranges.append((max(after + 1, first), min(last, values["last"])))
-                after = last
-            for some in _together(ranges, max(limit, _RANGES)):
-                yield from self._in_ranges(some, conditions, values, limit)
+            for is_told, some in groupby(batches, itemgetter(0)):
+                if is_told:
+                    for last in _ends(some, which, least):
+                        yield from self._of_devices(
+                            which, where, values | {"after": after, "to": last}, limit
+                        )
+                        after = last
+                    continue
+                ranges = []
+                for first, last in _joined([row[1:3] for row in some]):
+                    ranges.append((max(after + 1, first), min(last, values["last"])))
+                    after = last
+                for part in _together(ranges, least):
+                    yield from self._in_ranges(part, conditions, values, limit)
+
+    def _of_devices(
+        self, which: Filter, where: Sequence[str], values: dict[str, Any], limit: int
+    ) -> list[Place]:
+        """Return the first places of batches behind ``:after`` up to ``:to``."""
+        conditions, _ = _conditions(which)
+        query = _OF_DEVICES.format(
+            " AND ".join(conditions), " AND ".join([*where, "b.last_id <= :to"])
+        )
+        found = self._rows(query, limit=limit, **values)
+        return [(row[0], row[1], row[2]) for row in found]
 
     def _in_ranges(
         self,
@@ -247,7 +287,7 @@ class Reader:
         query = _IN_RANGES.format(" AND ".join(conditions))
         named = {mark: value for mark, value in values.items() if mark != "last"}
         found = self._rows(query, firsts=firsts, lasts=lasts, limit=limit, **named)
-        yield from ((row[0], row[1]) for row in found)
+        yield from ((row[0], row[1], None) for row in found)
 
     def _ids(
         self,
@@ -262,7 +302,7 @@ class Reader:
             "ORDER BY r.id LIMIT :limit"
         )
         found = self._rows(query, after=after, limit=limit, **values)
-        return [(row[0], row[1]) for row in found]
+        return [(row[0], row[1], None) for row in found]
 
     def _numbers(self, table: str, name: str) -> list[int]:
         query = f"SELECT id FROM {table} WHERE {table} = :name"  # noqa: S608
@@ -276,19 +316,22 @@ def _timed(which: Filter) -> bool:
     return which.since_ms is not None or which.until_ms is not None
 
 
-def _conditions(which: Filter) -> tuple[list[str], dict[str, Any]]:
-    """Return what a filter asks of a row, and the values for its marks."""
+def _conditions(which: Filter, hide: str = "") -> tuple[list[str], dict[str, Any]]:
+    """Return what a filter asks of a row, and the values for its marks.
+
+    Args:
+        which: The filter.
+        hide: What stands before a time.
+    """
     sign = "<>" if which.kind is None else "="
     kind = KIND_NUMBERS[which.kind or Kind.CONTROL_SOLUTION]
     conditions, values = [f"r.kind {sign} :kind"], {"kind": kind}
-    # Without a device, an index on device and time is of no use: + hides it.
-    utc_ms = "+r.utc_ms" if which.device is None else "r.utc_ms"
     for mark, sign, time_ms in (
         ("since", ">=", which.since_ms),
         ("until", "<", which.until_ms),
     ):
         if time_ms is not None:
-            conditions.append(f"{utc_ms} {sign} :{mark}")
+            conditions.append(f"{hide}r.utc_ms {sign} :{mark}")
             values[mark] = time_ms
     return conditions, values
 
@@ -302,6 +345,21 @@ def _joined(ranges: Sequence[Row]) -> Iterator[tuple[int, int]]:
             first = begin
         last = end
     yield first, last
+
+
+def _ends(batches: Iterable[Row], which: Filter, least: int) -> Iterator[int]:
+    """Yield where runs of batches end that may tell so many readings of a time."""
+    since_ms = -_ANY if which.since_ms is None else which.since_ms
+    until_ms = _ANY if which.until_ms is None else which.until_ms
+    held = 0
+    for _, first, last, first_ms, last_ms in batches:
+        asked_ms = min(last_ms + 1, until_ms) - max(first_ms, since_ms)
+        held += 1 + (last - first + 1) * asked_ms // (last_ms + 1 - first_ms)
+        if held >= least:
+            yield last
+            held = 0
+    if held:
+        yield last
 
 
 def _together(

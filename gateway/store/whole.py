@@ -1,5 +1,6 @@
 """Readings by where they are, each with what its row refers to."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
@@ -11,10 +12,11 @@ from gateway.store.rows import FACTS, KEY
 from protocols.observation import Device
 from protocols.uplink.topics import Station
 
+_ALIKE = 8  # readings of one device and time, from which on it leads to too many
 DEVICE = "d.device, d.manufacturer, d.model, d.serial, d.firmware"
 
-Place = tuple[int, int]
-"""Of a reading: its id, its device."""
+Place = tuple[int, int, int | None]
+"""Of a reading: its id, its device; and its true time where that is at hand."""
 
 _SAID = ", ".join((
     "{0}.batch",
@@ -49,21 +51,26 @@ _AMONG = {
     "sqlite": "IN (SELECT value FROM json_each('[' || :ids || ']'))",
     "postgres": "= ANY (string_to_array(:ids, ',')::bigint[])",
 }
-_AT = {
-    "sqlite": _READINGS.format("reading r", f"r.id {_AMONG['sqlite']}"),
-    # The device says in which part a reading is. It is a loop over places whatever is
-    # known of the table, which is nothing while it first fills: LIMIT keeps the planner
-    # from joining with the whole of it, and the bounds beside the id from going through
-    # all of a device's readings for each.
-    "postgres": _READINGS.format(
-        """unnest(string_to_array(:ids, ',')::bigint[],
-            string_to_array(:devices, ',')::bigint[]) AS w (id, device)
-        CROSS JOIN LATERAL (
-            SELECT * FROM reading r WHERE r.id = w.id AND r.id BETWEEN w.id AND w.id
-                AND r.device = w.device LIMIT 1) AS r""",
-        "true",
-    ),
-}
+_AT_IDS = _READINGS.format("reading r", f"r.id {_AMONG['sqlite']}")
+# The device says in which part a reading is. It is a loop over places whatever is known
+# of the table, which is nothing while it first fills: LIMIT keeps the planner from
+# joining with the whole of it, and the bounds beside an id, or a time, from going
+# through all of a device's readings for each.
+_AT_PLACES = """
+    unnest(string_to_array(:ids, ',')::bigint[],
+        string_to_array(:devices, ',')::bigint[]) AS w (id, device)
+    CROSS JOIN LATERAL (
+        SELECT * FROM reading r WHERE r.id = w.id AND r.id BETWEEN w.id AND w.id
+            AND r.device = w.device LIMIT 1) AS r
+"""
+_AT_TIMES = """
+    unnest(string_to_array(:ids, ',')::bigint[],
+        string_to_array(:devices, ',')::bigint[],
+        string_to_array(:times, ',')::bigint[]) AS w (id, device, utc_ms)
+    CROSS JOIN LATERAL (
+        SELECT * FROM reading r WHERE r.device = w.device AND r.utc_ms = w.utc_ms
+            AND r.utc_ms BETWEEN w.utc_ms AND w.utc_ms AND r.id + 0 = w.id LIMIT 1) AS r
+"""
 
 
 class Whole:
@@ -83,10 +90,23 @@ class Whole:
         """Return the readings at ``places``, in order of arrival."""
         if not places:
             return []
-        named = {"ids": listed(number for number, _ in places)}
-        if self._database.engine == "postgres":
-            named["devices"] = listed(device for _, device in places)
-        return self._stored(self._rows(_AT[self._database.engine], **named))
+        if self._database.engine == "sqlite":
+            ids = listed(number for number, *_ in places)
+            return self._stored(self._rows(_AT_IDS, ids=ids))
+        alike = Counter(one[1:] for one in places)
+        by_id: list[Place] = []
+        by_time: list[Place] = []
+        for one in places:
+            is_rare = one[2] is not None and alike[one[1:]] <= _ALIKE
+            (by_time if is_rare else by_id).append(one)
+        rows = []
+        for where, some in ((_AT_PLACES, by_id), (_AT_TIMES, by_time)):
+            if some:
+                ids, devices, times = map(listed, zip(*some, strict=True))
+                more = {"times": times} if some is by_time else {}
+                query = _READINGS.format(where, "true")
+                rows += self._rows(query, ids=ids, devices=devices, **more)
+        return self._stored(rows)
 
     def within(
         self, ranges: Iterable[tuple[Sequence[str], dict[str, Any]]]
@@ -170,6 +190,6 @@ class Whole:
 _made = quickly(Stored)
 
 
-def listed(numbers: Iterable[int]) -> str:
+def listed(numbers: Iterable[int | None]) -> str:
     """Return integers for a list in SQL; of none, what no id is."""
     return ", ".join(map(str, numbers)) or "-1"

@@ -4,6 +4,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -13,11 +14,12 @@ from gateway.store.database import Row, Scalar
 from gateway.store.postgres import PostgresStore
 from gateway.store.reading import Reader
 from gateway.store.rows import READING
-from protocols.observation import Device, Kind
+from protocols.observation import Device, Kind, Reading, TimeMethod
 from protocols.uplink.topics import Station
 from tests.gateway.stations import MINUTE_MS, START_MS, STATION, accepted, glucose
 
 _OTHER = Station("clinic", "station-2")
+_FAR = Station("far", "station-1")
 _METERS = [Device(f"meter-{number}") for number in range(4)]
 _DAY_MS = 86_400_000
 _COPIES = 500
@@ -126,6 +128,67 @@ def test_answers_need_no_statistics(unknown: PostgresStore, postgres_url: str) -
         assert looked_at(unknown, postgres_url, ask) < 12
 
 
+def test_a_day_of_a_station_needs_no_statistics(
+    unknown: PostgresStore, postgres_url: str
+) -> None:
+    """Its devices lead to it, and not through all that they ever told."""
+    begin = START_MS + 300 * _DAY_MS
+    day = Filter(station="station-2", since_ms=begin, until_ms=begin + _DAY_MS)
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute(
+            "UPDATE batch c SET devices = b.devices FROM batch b "
+            "WHERE b.devices IS NOT NULL AND b.station = c.station"
+        )
+
+    def ask() -> list[Stored]:
+        return unknown.readings(day, 0, 1_000)
+
+    assert looked_at(unknown, postgres_url, ask) < 4
+
+
+def test_a_day_of_a_station_is_found_among_others_of_its_batch(
+    postgres_store: PostgresStore, postgres_url: str
+) -> None:
+    """Who reads out a meter sends weeks at once: a day of it is a few rows."""
+    days = [
+        glucose(day * 1_440, device=meter) for meter in _METERS for day in range(50)
+    ]
+    postgres_store.commit([accepted(1, *days)])
+    begin = START_MS + 20 * _DAY_MS
+    day = Filter(station="station-1", since_ms=begin, until_ms=begin + _DAY_MS)
+
+    def ask() -> list[Stored]:
+        found = postgres_store.readings(day, 0, 1_000)
+        assert len(found) == len(_METERS)
+        return found
+
+    assert looked_at(postgres_store, postgres_url, ask) < 8
+    with psycopg.connect(postgres_url) as connection:
+        connection.execute("UPDATE batch SET devices = NULL")
+    assert looked_at(postgres_store, postgres_url, ask) > 50
+
+
+def test_readings_of_one_time_are_not_looked_up_by_it(
+    unknown: PostgresStore, postgres_url: str
+) -> None:
+    """Each would lead to all of them."""
+    at_ms = START_MS - _DAY_MS
+    at_once = [
+        glucose(at, utc_ms=at_ms, device=_METERS[0]) for at in range(60_000, 60_300)
+    ]
+    unknown.commit([accepted(9_999, *at_once)])
+    which = Filter(station="station-1", since_ms=at_ms, until_ms=at_ms + 1)
+
+    def ask() -> list[Stored]:
+        found = unknown.readings(which, 0, 1_000)
+        assert [one.reading.observation.sequence for one in found] == [
+            *range(60_000, 60_300)
+        ]
+        return found
+
+    assert looked_at(unknown, postgres_url, ask) < 12
+
+
 class _Explained:
     """A store's database, and how its server goes about what it is asked."""
 
@@ -192,45 +255,74 @@ def test_a_page_is_not_compiled_for(postgres_store: PostgresStore) -> None:
     assert postgres_store.database.rows("SELECT current_setting('jit')") == [("off",)]
 
 
-def test_pages_of_many_small_batches_leave_nothing_out(store: Store) -> None:
+def test_pages_of_many_small_batches_leave_nothing_out(
+    store: Store, request: pytest.FixtureRequest
+) -> None:
     """One page may take many rows of the ledger.
 
-    So it is where stations send each reading as it is taken, in turn with others.
+    So it is where stations send each reading as it is taken, in turn with others. Of
+    some batches nobody knows the devices, and of some readings nobody knows the time.
     """
     draw = random.Random(3)
+    timeless = {
+        "utc_ms": None,
+        "time_method": TimeMethod.UNKNOWN,
+        "time_bound_ms": None,
+    }
+
+    def reading(sequence: int) -> Reading:
+        found = glucose(sequence, device=draw.choice(_METERS))
+        return replace(found, **timeless) if draw.random() < 0.1 else found
+
     deliveries = [
         accepted(
             counter,
-            *(
-                glucose(counter * 10 + at, device=draw.choice(_METERS))
-                for at in range(n)
-            ),
-            station=draw.choice([STATION, _OTHER]),
+            *(reading(counter * 10 + at) for at in range(n)),
+            station=draw.choice([STATION, _OTHER, _FAR]),
         )
         for counter in range(1, 200)
         for n in [draw.choice([1, 1, 1, 2, 9])]
     ]
     for start in range(0, len(deliveries), 20):
         store.commit(deliveries[start : start + 20])
+    if store.database.engine == "postgres":
+        with psycopg.connect(request.getfixturevalue("postgres_url")) as connection:
+            connection.execute(
+                "UPDATE batch SET devices = NULL WHERE counter / 8 % 3 = 0"
+            )
     every = store.readings(Filter(), 0, 2_000)
 
-    since = START_MS + 700 * MINUTE_MS
+    since, until = (START_MS + minute * MINUTE_MS for minute in (700, 1_500))
     for which in (
         Filter(station="station-2"),
         Filter(station="station-1", since_ms=since),
+        Filter(station="station-1", until_ms=until),
+        Filter(tenant="clinic", since_ms=since, until_ms=until),
+        Filter(tenant="far", station="station-1", since_ms=since),
+        Filter(since_ms=since, until_ms=until),
+        Filter(since_ms=since, until_ms=since),
     ):
-        expected = [
-            one.id
-            for one in every
-            if one.station.station == which.station
-            and (one.reading.utc_ms or 0) >= (which.since_ms or 0)
-        ]
+        expected = [one.id for one in every if _is_asked_for(one, which)]
         for size in (1_000, 64, 7):
             found, after = [], 0
             while page := store.readings(which, after, size):
+                assert len(page) <= size
                 found += [one.id for one in page]
                 after = found[-1]
             assert found == expected
+
+
+def _is_asked_for(one: Stored, which: Filter) -> bool:
+    """Whether a filter means a reading, told without a store."""
+    time_ms = one.reading.utc_ms
+    if which.since_ms is not None and (time_ms is None or time_ms < which.since_ms):
+        return False
+    if which.until_ms is not None and (time_ms is None or time_ms >= which.until_ms):
+        return False
+    return which.station in (None, one.station.station) and which.tenant in (
+        None,
+        one.station.tenant,
+    )
 
 
 def test_readings_of_one_time_are_told_once_each(store: Store) -> None:
