@@ -353,7 +353,7 @@ def _ends(batches: Iterable[Row], which: Filter, least: int) -> Iterator[int]:
     until_ms = _ANY if which.until_ms is None else which.until_ms
     held = 0
     for _, first, last, first_ms, last_ms in batches:
-        asked_ms = min(last_ms + 1, until_ms) - max(first_ms, since_ms)
+        asked_ms = max(0, min(last_ms + 1, until_ms) - max(first_ms, since_ms))
         held += 1 + (last - first + 1) * asked_ms // (last_ms + 1 - first_ms)
         if held >= least:
             yield last

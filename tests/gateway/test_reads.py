@@ -301,6 +301,7 @@ def test_pages_of_many_small_batches_leave_nothing_out(
         Filter(tenant="far", station="station-1", since_ms=since),
         Filter(since_ms=since, until_ms=until),
         Filter(since_ms=since, until_ms=since),
+        Filter(since_ms=until, until_ms=since),
     ):
         expected = [one.id for one in every if _is_asked_for(one, which)]
         for size in (1_000, 64, 7):
