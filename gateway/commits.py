@@ -70,8 +70,12 @@ class Commits:
     def start(self) -> None:
         """Start all threads: later there may be no room for one."""
         met = Barrier(self.at_once)
-        for _ in range(self.at_once):
-            self._threads.submit(met.wait)
+        try:
+            for _ in range(self.at_once):
+                self._threads.submit(met.wait)
+        except RuntimeError:
+            met.abort()
+            raise
 
     def begin(
         self, messages: Sequence[Message], deliveries: list[Delivery]

@@ -5,8 +5,9 @@ those of a station, or of a time, are found through it.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import groupby, islice
+from collections.abc import Callable, Collection, Iterator, Sequence
+from heapq import merge
+from itertools import islice
 from operator import itemgetter
 from typing import Any
 
@@ -22,7 +23,7 @@ from gateway.store import (
 from gateway.store.database import Database, Row
 from gateway.store.rows import KIND_NUMBERS
 from gateway.store.timed import Timed
-from gateway.store.whole import DEVICE, Place, Whole, listed
+from gateway.store.whole import AMONG, DEVICE, Place, Whole, listed
 from protocols.observation import Device, Kind
 from protocols.uplink.group import KINDS
 from protocols.uplink.topics import Station
@@ -30,6 +31,8 @@ from protocols.uplink.topics import Station
 _BATCHES = 64  # looked through at a time
 _RANGES = 1_024  # so many ids of theirs in one query, or as few more as its page holds
 _ANY = 1 << 62
+_FEW_DAYS_MS = 8 * 86_400_000
+_WIDE = 2  # times as long as the time that is asked for
 _IN_RANGES = """
     SELECT r.id, r.device
     FROM unnest(string_to_array(:firsts, ',')::bigint[],
@@ -42,17 +45,17 @@ _IN_RANGES = """
 """
 # A device says in which part its readings are, and an index where those of a time: +
 # hides the other one, and OFFSET keeps the planner from joining with the whole table.
-_OF_DEVICES = """
+_OF_DEVICES = f"""
     SELECT r.id, r.device, r.utc_ms
     FROM batch b CROSS JOIN LATERAL unnest(b.devices) AS d (device)
     CROSS JOIN LATERAL (
         SELECT r.id, r.device, r.utc_ms FROM reading r
-        WHERE r.device = d.device AND r.utc_ms BETWEEN b.first_utc_ms AND b.last_utc_ms
-            AND +r.id BETWEEN b.first_id AND b.last_id AND +r.id > :after AND {}
+        WHERE r.device = d.device AND +r.id > :after
+            AND +r.id BETWEEN b.first_id AND b.last_id AND {{}}
         OFFSET 0) AS r
-    WHERE {}
+    WHERE b.id {AMONG["postgres"]}
     ORDER BY r.id LIMIT :limit
-"""
+"""  # noqa: S608 - our own words
 _DEVICES = f"""
     SELECT d.id, d.tenant, {DEVICE}, d.first_seen_ms, d.last_seen_ms
     FROM device d WHERE d.id > :after AND d.id <= :last ORDER BY d.id LIMIT :limit
@@ -232,42 +235,60 @@ class Reader:
             where.append("b.last_utc_ms >= :since")
         if which.until_ms is not None:
             where.append("b.first_utc_ms < :until")
-        # Devices lead to what has a time; SQLite's ledger does not have them.
-        is_of_use = _timed(which) and self.database.engine == "postgres"
-        told = "b.devices IS NOT NULL" if is_of_use else "1 = 0"
+        # Devices lead to what has a time; SQLite's ledger does not have them. They do
+        # so best to a few days of a batch of many, and each day costs all of its own.
+        told, span_ms = "1 = 0", _span_ms(which)
+        if self.database.engine == "postgres" and 0 < span_ms <= _FEW_DAYS_MS:
+            told = (
+                "b.devices IS NOT NULL AND "
+                f"b.last_utc_ms - b.first_utc_ms > {_WIDE * span_ms}"
+            )
         query = (
-            f"SELECT {told}, b.first_id, b.last_id, b.first_utc_ms, b.last_utc_ms "  # noqa: S608
-            f"FROM batch b WHERE {' AND '.join(where)} ORDER BY b.last_id "
-            f"LIMIT {_BATCHES}"
+            f"SELECT {told}, b.id, b.first_id, b.last_id FROM batch b "  # noqa: S608
+            f"WHERE {' AND '.join(where)} ORDER BY b.last_id LIMIT {_BATCHES}"
         )
-        least = max(limit, _RANGES)
         named = {mark: value for mark, value in values.items() if mark != "kind"}
         while batches := self._rows(query, after=after, **named):
-            for is_told, some in groupby(batches, itemgetter(0)):
-                if is_told:
-                    for last in _ends(some, which, least):
-                        yield from self._of_devices(
-                            which, where, values | {"after": after, "to": last}, limit
-                        )
-                        after = last
-                    continue
-                ranges = []
-                for first, last in _joined([row[1:3] for row in some]):
-                    ranges.append((max(after + 1, first), min(last, values["last"])))
-                    after = last
-                for part in _together(ranges, least):
-                    yield from self._in_ranges(part, conditions, values, limit)
+            of_devices = [row[1] for row in batches if row[0]]
+            others = [row[2:] for row in batches if not row[0]]
+            yield from merge(
+                self._of_devices(which, of_devices, values | {"after": after}, limit),
+                self._of_others(others, conditions, values, after, limit),
+                key=itemgetter(0),
+            )
+            after = batches[-1][3]
 
     def _of_devices(
-        self, which: Filter, where: Sequence[str], values: dict[str, Any], limit: int
+        self,
+        which: Filter,
+        batches: Sequence[int],
+        values: dict[str, Any],
+        limit: int,
     ) -> list[Place]:
-        """Return the first places of batches behind ``:after`` up to ``:to``."""
+        """Return the first places of batches of which the devices are known."""
+        if not batches:
+            return []
         conditions, _ = _conditions(which)
-        query = _OF_DEVICES.format(
-            " AND ".join(conditions), " AND ".join([*where, "b.last_id <= :to"])
-        )
-        found = self._rows(query, limit=limit, **values)
+        query = _OF_DEVICES.format(" AND ".join(conditions))
+        named = {mark: value for mark, value in values.items() if mark != "last"}
+        found = self._rows(query, ids=listed(batches), limit=limit, **named)
         return [(row[0], row[1], row[2]) for row in found]
+
+    def _of_others(
+        self,
+        batches: Sequence[Row],
+        conditions: Sequence[str],
+        values: dict[str, Any],
+        after: int,
+        limit: int,
+    ) -> Iterator[Place]:
+        """Yield places in order, of batches between whose ids they lie."""
+        ranges = []
+        for first, last in _joined(batches):
+            ranges.append((max(after + 1, first), min(last, values["last"])))
+            after = last
+        for some in _together(ranges, max(limit, _RANGES)):
+            yield from self._in_ranges(some, conditions, values, limit)
 
     def _in_ranges(
         self,
@@ -316,6 +337,13 @@ def _timed(which: Filter) -> bool:
     return which.since_ms is not None or which.until_ms is not None
 
 
+def _span_ms(which: Filter) -> int:
+    """Return how long a filter's time is; -1 if it is open."""
+    if which.since_ms is None or which.until_ms is None:
+        return -1
+    return which.until_ms - which.since_ms
+
+
 def _conditions(which: Filter, hide: str = "") -> tuple[list[str], dict[str, Any]]:
     """Return what a filter asks of a row, and the values for its marks.
 
@@ -338,6 +366,8 @@ def _conditions(which: Filter, hide: str = "") -> tuple[list[str], dict[str, Any
 
 def _joined(ranges: Sequence[Row]) -> Iterator[tuple[int, int]]:
     """Yield ranges of ids, those that touch as one."""
+    if not ranges:
+        return
     first, last = ranges[0]
     for begin, end in ranges[1:]:
         if begin != last + 1:
@@ -345,21 +375,6 @@ def _joined(ranges: Sequence[Row]) -> Iterator[tuple[int, int]]:
             first = begin
         last = end
     yield first, last
-
-
-def _ends(batches: Iterable[Row], which: Filter, least: int) -> Iterator[int]:
-    """Yield where runs of batches end that may tell so many readings of a time."""
-    since_ms = -_ANY if which.since_ms is None else which.since_ms
-    until_ms = _ANY if which.until_ms is None else which.until_ms
-    held = 0
-    for _, first, last, first_ms, last_ms in batches:
-        asked_ms = max(0, min(last_ms + 1, until_ms) - max(first_ms, since_ms))
-        held += 1 + (last - first + 1) * asked_ms // (last_ms + 1 - first_ms)
-        if held >= least:
-            yield last
-            held = 0
-    if held:
-        yield last
 
 
 def _together(

@@ -47,11 +47,11 @@ _BATCHES = """
 _DRIVERS = "SELECT v.id, v.name, v.version FROM driver v WHERE v.id {}"
 _DEVICES = f"SELECT d.id, {DEVICE} FROM device d WHERE d.id {{}}"  # noqa: S608
 # One text for any number of ids: it is prepared, and planned, once.
-_AMONG = {
+AMONG = {
     "sqlite": "IN (SELECT value FROM json_each('[' || :ids || ']'))",
     "postgres": "= ANY (string_to_array(:ids, ',')::bigint[])",
 }
-_AT_IDS = _READINGS.format("reading r", f"r.id {_AMONG['sqlite']}")
+_AT_IDS = _READINGS.format("reading r", f"r.id {AMONG['sqlite']}")
 # The device says in which part a reading is. It is a loop over places whatever is known
 # of the table, which is nothing while it first fills: LIMIT keeps the planner from
 # joining with the whole of it, and the bounds beside an id, or a time, from going
@@ -181,7 +181,7 @@ class Whole:
         if not rows:
             return []
         ids = listed({row[column] for row in rows})
-        return self._rows(query.format(_AMONG[self._database.engine]), ids=ids)
+        return self._rows(query.format(AMONG[self._database.engine]), ids=ids)
 
     def _rows(self, query: str, **values: Any) -> list[Row]:  # noqa: ANN401
         return self._database.rows(query, **values)
