@@ -124,7 +124,6 @@ class Commits:
         self, messages: Sequence[Message], deliveries: list[Delivery]
     ) -> Committed | None:
         """Commit one by one, so that only what does not fit is refused."""
-        began_ns = time_ns()
         done = []
         for message, delivery in zip(messages, deliveries, strict=True):
             committed = self._commit([message], [delivery])
@@ -134,8 +133,8 @@ class Commits:
         return Committed(
             [one for each in done for one in each.deliveries],
             [one for each in done for one in each.outcomes],
-            began_ns,
-            time_ns(),
+            done[0].began_ns,
+            done[-1].ended_ns,
         )
 
     def _tell_failure(self, error: StoreUnavailable, again_in_s: float) -> None:

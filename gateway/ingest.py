@@ -20,7 +20,6 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from threading import Event, Thread
 from time import monotonic, time_ns
-from typing import NamedTuple
 
 from gateway.commits import Commits, Committed
 from gateway.delivery import Message, receipts
@@ -69,7 +68,8 @@ class _Opened:
     opened_ns: int
 
 
-class _Committing(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Committing:
     """A group on its way into the store, and what comes of it."""
 
     group: list[_Opened]
@@ -133,7 +133,7 @@ class Ingest:
 
     @property
     def commit_good(self) -> bool:
-        """Whether the last commit went through, and none has been at it for long."""
+        """Whether the last commits went through, and none has been at it for long."""
         return self._commits.good
 
     @property

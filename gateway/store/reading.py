@@ -270,8 +270,7 @@ class Reader:
             return []
         conditions, _ = _conditions(which)
         query = _OF_DEVICES.format(" AND ".join(conditions))
-        named = {mark: value for mark, value in values.items() if mark != "last"}
-        found = self._rows(query, ids=listed(batches), limit=limit, **named)
+        found = self._rows(query, ids=listed(batches), limit=limit, **values)
         return [(row[0], row[1], row[2]) for row in found]
 
     def _of_others(

@@ -103,9 +103,8 @@ class Whole:
         for where, some in ((_AT_PLACES, by_id), (_AT_TIMES, by_time)):
             if some:
                 ids, devices, times = map(listed, zip(*some, strict=True))
-                more = {"times": times} if some is by_time else {}
                 query = _READINGS.format(where, "true")
-                rows += self._rows(query, ids=ids, devices=devices, **more)
+                rows += self._rows(query, ids=ids, devices=devices, times=times)
         return self._stored(rows)
 
     def within(

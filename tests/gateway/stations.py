@@ -9,6 +9,7 @@ from queue import Empty, Queue
 from paho.mqtt.client import Client, MQTTMessage, MQTTv5, MQTTv311
 from paho.mqtt.enums import CallbackAPIVersion
 
+from gateway.metrics import Metrics
 from gateway.store import Accepted
 from gateway.store.rows import prepare
 from protocols.gatt.time import DateTime
@@ -120,6 +121,11 @@ def eventually(holds: Callable[[], bool], timeout_s: float = 15.0) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    """Return what is counted under a name; None if nothing is."""
+    return metrics.registry.get_sample_value(f"vitalwire_{name}", labels)
 
 
 class Sender:
